@@ -1,0 +1,52 @@
+# make run    what it takes to try mailsrvd: set-up, build, `mailsrvd dev`
+# make test   the same set-up, then every test (PAM and real peers included)
+# make lint   gofmt, vet, staticcheck, govulncheck
+# make build  bin/mailsrvd
+# make fuzz   each fuzz target for FUZZTIME (default 30s)
+# make bench  the Go benchmarks, ready for benchstat
+
+GO        ?= go
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS   = -X main.version=$(VERSION)
+FUZZTIME  ?= 30s
+BIN       = bin/mailsrvd
+
+.PHONY: build run test lint setup setup-test fuzz bench clean walkthrough
+
+build: setup
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/mailsrvd
+
+run: build
+	$(BIN) dev
+
+# The build needs libpam's headers and a C compiler, the tests the real peers.
+setup:
+	@deploy/setup.sh build
+
+setup-test:
+	@deploy/setup.sh build test
+
+test: setup-test build
+	$(GO) test -race -timeout 12m ./...
+
+lint: setup
+	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not gofmt-ed:"; echo "$$out"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	@deploy/vulncheck.sh
+
+# One go test run a target: -fuzz takes a single match.
+fuzz:
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for t in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "== $$pkg $$t"; $(GO) test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; done
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem -count $${COUNT:-1} ./...
+
+walkthrough: setup-test build
+	deploy/walkthrough.sh
+
+clean:
+	rm -rf bin dev dist

@@ -1,0 +1,112 @@
+package durable
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func openRoot(t *testing.T) (*os.Root, string) {
+	t.Helper()
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	return root, dir
+}
+
+func put(s string) func(io.Writer) error {
+	return func(w io.Writer) error { _, err := io.WriteString(w, s); return err }
+}
+
+func TestWriteFileReplacesWhole(t *testing.T) {
+	root, dir := openRoot(t)
+	for _, s := range []string{"first", "second, longer"} {
+		if err := WriteFile(root, "f", 0o600, nil, put(s)); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := os.ReadFile(filepath.Join(dir, "f")); string(got) != s {
+			t.Errorf("content %q, want %q", got, s)
+		}
+	}
+}
+
+func TestWriteFileKeepsTheOldOneWhenAStepFails(t *testing.T) {
+	boom := errors.New("boom")
+	for _, step := range []string{"create", "write", "sync", "rename"} {
+		t.Run(step, func(t *testing.T) {
+			root, dir := openRoot(t)
+			if err := WriteFile(root, "f", 0o600, nil, put("old")); err != nil {
+				t.Fatal(err)
+			}
+			fault := func(s, _ string) error {
+				if s == step {
+					return boom
+				}
+				return nil
+			}
+			if err := WriteFile(root, "f", 0o600, fault, put("new")); !errors.Is(err, boom) {
+				t.Fatalf("err = %v", err)
+			}
+			if got, _ := os.ReadFile(filepath.Join(dir, "f")); string(got) != "old" {
+				t.Errorf("content %q after a failed %s", got, step)
+			}
+			left, _ := os.ReadDir(dir)
+			if len(left) != 1 {
+				t.Errorf("files left: %v", left)
+			}
+		})
+	}
+}
+
+func TestWriteFileFailsWhenTheDirectoryIsNotSynced(t *testing.T) {
+	root, _ := openRoot(t)
+	boom := errors.New("boom")
+	fault := func(s, _ string) error {
+		if s == "syncdir" {
+			return boom
+		}
+		return nil
+	}
+	if err := WriteFile(root, "f", 0o600, fault, put("x")); !errors.Is(err, boom) {
+		t.Fatalf("err = %v: the name would not be durable", err)
+	}
+}
+
+func TestWriteFileReplacesALeftOverTemporary(t *testing.T) {
+	root, dir := openRoot(t)
+	os.WriteFile(filepath.Join(dir, "f.tmp"), []byte("half"), 0o600)
+	if err := WriteFile(root, "f", 0o600, nil, put("x")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCreateFollowsNoLink(t *testing.T) {
+	root, dir := openRoot(t)
+	os.Symlink("/etc/passwd", filepath.Join(dir, "f"))
+	if f, err := Create(root, "f", 0o600, nil); err == nil {
+		f.Abort()
+		t.Fatal("wrote through a link")
+	}
+}
+
+func TestSyncSetsTheTime(t *testing.T) {
+	root, dir := openRoot(t)
+	f, err := Create(root, "tmp", 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	when := time.Unix(1700000000, 0)
+	if err := errors.Join(f.Sync(when), f.Rename("f"), SyncDir(root, ".", nil)); err != nil {
+		t.Fatal(err)
+	}
+	fi, err := os.Stat(filepath.Join(dir, "f"))
+	if err != nil || !fi.ModTime().Equal(when) {
+		t.Errorf("mtime %v, err %v", fi.ModTime(), err)
+	}
+}

@@ -1,0 +1,106 @@
+package message
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// Content is a message as it travels: re-readable, immutable, never copied per
+// recipient. Small ones are in memory, larger ones in an unlinked spool file.
+// Lines end in CRLF as on the wire; storage decides its own line ends. All
+// methods are safe for concurrent use, Close excepted.
+type Content struct {
+	prefix []byte
+	body   io.ReaderAt
+	size   int64 // of the body alone
+	file   *os.File
+}
+
+// FromBytes returns a Content over b, which must not change afterwards.
+func FromBytes(b []byte) *Content {
+	return &Content{body: bytes.NewReader(b), size: int64(len(b))}
+}
+
+// FromFile returns a Content over the whole of f; Close closes f.
+func FromFile(f *os.File) (*Content, error) {
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("reading the size of a message file: %w", err)
+	}
+	return &Content{body: f, size: fi.Size(), file: f}, nil
+}
+
+// ErrTooBig means that more bytes came than the limit allows.
+var ErrTooBig = errors.New("message is too big")
+
+// Spool reads r to its end. Up to memory bytes are kept in memory; a longer
+// message goes to an unlinked file in dir. More than limit bytes are ErrTooBig;
+// a limit of 0 means none. The caller closes the result.
+func Spool(r io.Reader, dir string, memory, limit int64) (*Content, error) {
+	if limit > 0 {
+		r = &capReader{r: r, left: limit}
+	}
+	var buf bytes.Buffer
+	if _, err := io.CopyN(&buf, r, memory); err == io.EOF {
+		return FromBytes(buf.Bytes()), nil
+	} else if err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(dir, "spool")
+	if err != nil {
+		return nil, fmt.Errorf("spooling a message: %w", err)
+	}
+	os.Remove(f.Name())
+	n, err := io.Copy(f, io.MultiReader(&buf, r))
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &Content{body: f, size: n, file: f}, nil
+}
+
+// capReader fails with ErrTooBig once more than left bytes have come.
+type capReader struct {
+	r    io.Reader
+	left int64
+}
+
+func (c *capReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	if c.left -= int64(n); c.left < 0 {
+		return 0, ErrTooBig
+	}
+	return n, err
+}
+
+// WithPrefix returns a Content that starts with header (whole lines, each with
+// CRLF) and goes on with c. It shares c's body: close only one of them, when
+// both are done.
+func (c *Content) WithPrefix(header []byte) *Content {
+	d := *c
+	d.prefix = append(bytes.Clone(header), c.prefix...)
+	return &d
+}
+
+// Size is the length in bytes, prefix included.
+func (c *Content) Size() int64 { return int64(len(c.prefix)) + c.size }
+
+// NewReader returns an independent reader from the start.
+func (c *Content) NewReader() io.Reader {
+	body := io.NewSectionReader(c.body, 0, c.size)
+	if len(c.prefix) == 0 {
+		return body
+	}
+	return io.MultiReader(bytes.NewReader(c.prefix), body)
+}
+
+// Close frees the spool file, if there is one.
+func (c *Content) Close() error {
+	if c.file == nil {
+		return nil
+	}
+	return c.file.Close()
+}

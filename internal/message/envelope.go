@@ -1,0 +1,59 @@
+package message
+
+// Envelope is what SMTP says about a message beside its content (RFC 5321
+// section 2.3.1): where it came from and where it goes. Values are copied, not
+// shared; treat the slices as read-only.
+type Envelope struct {
+	// Trace names this message in logs and headers from accept to file or
+	// remote reply: a short string of letters and digits.
+	Trace string `json:"trace"`
+	// ReversePath is the address that failures are reported to; empty for the
+	// null reverse-path.
+	ReversePath string `json:"reverse_path"`
+	// Recipients are the forward-paths with their DSN options.
+	Recipients []Recipient `json:"recipients"`
+	// User is the account that submitted the message; empty for mail from
+	// elsewhere.
+	User string `json:"user,omitempty"`
+	// Trusted says that the reverse-path is authenticated (our own user, SPF or
+	// aligned DKIM), so that a bounce to it is no backscatter.
+	Trusted bool `json:"trusted,omitempty"`
+	// EightBit says that the body may have 8-bit bytes (BODY=8BITMIME, RFC 6152).
+	EightBit bool `json:"eight_bit,omitempty"`
+	// SMTPUTF8 says that addresses or headers may be UTF-8 (RFC 6531).
+	SMTPUTF8 bool `json:"smtputf8,omitempty"`
+	// RequireTLS is the REQUIRETLS parameter (RFC 8689).
+	RequireTLS bool `json:"require_tls,omitempty"`
+	// Ret is "FULL", "HDRS" or empty, and EnvID the sender's identifier, decoded
+	// from xtext (RFC 3461 sections 4.3 and 4.4).
+	Ret   string `json:"ret,omitempty"`
+	EnvID string `json:"env_id,omitempty"`
+}
+
+// Recipient is one forward-path with its DSN options (RFC 3461).
+type Recipient struct {
+	// Address is the mailbox, without angle brackets.
+	Address string `json:"address"`
+	// Notify holds "NEVER" or any of "SUCCESS", "FAILURE", "DELAY"; empty means
+	// the default (failures, and delays).
+	Notify []string `json:"notify,omitempty"`
+	// ORcpt is the original recipient, "rfc822;user@host", decoded from xtext.
+	ORcpt string `json:"orcpt,omitempty"`
+}
+
+// Route tells where one address leads: to local accounts, to remote addresses,
+// or to both where an alias says so.
+type Route struct {
+	Local  []Local
+	Remote []string
+}
+
+// Local is one local delivery.
+type Local struct {
+	// User is the login name of the account.
+	User string
+	// Address is the recipient address that led to it, for Delivered-To.
+	Address string
+	// Detail is the part after the plus sign (RFC 5233); empty if none.
+	Detail string
+}
