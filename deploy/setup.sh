@@ -7,19 +7,16 @@
 #
 # Without root or apt it prints what is missing and fails only for `build`.
 set -u
-
 build_packages='gcc libc6-dev libpam0g-dev'
 # A package a line where the reason is not its name.
 test_packages='dovecot-imapd dovecot-lmtpd swaks isync curl openssl
 	chasquid postfix opendkim opendkim-tools python3 python3-dkim
-	fetchmail expect tmux procps passwd whois'
-
+	fetchmail expect tmux procps passwd whois dnsmasq-base iproute2'
 missing() {
 	for p in "$@"; do
 		dpkg-query -W -f '${Status}\n' "$p" 2>/dev/null | grep -q '^install ok installed$' || printf '%s ' "$p"
 	done
 }
-
 # Mail servers that come as test peers must not start by themselves: the tests
 # start their own, on their own ports, and stop them again.
 policy=/usr/sbin/policy-rc.d
@@ -27,7 +24,6 @@ hold_services() {
 	[ -e $policy ] && return
 	printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy && trap 'rm -f '$policy EXIT INT TERM
 }
-
 retry() {
 	for pause in 2 10 30 0; do
 		"$@" && return 0
@@ -36,13 +32,11 @@ retry() {
 	done
 	return 1
 }
-
 install() {
 	export DEBIAN_FRONTEND=noninteractive
 	hold_services
 	retry apt-get -q update && retry apt-get -qy install --no-install-recommends "$@"
 }
-
 # want NAME PACKAGE...: install or say what is missing.
 want() {
 	what=$1
@@ -59,16 +53,14 @@ want() {
 	echo "missing for $what: $need" >&2
 	return 1
 }
-
 command -v dpkg-query >/dev/null || {
 	echo "not a Debian system: make sure of a C compiler and libpam's headers yourself" >&2
 	exit 0
 }
 for what in "$@"; do
 	case $what in
-	# shellcheck disable=SC2086
 	build) want build $build_packages || exit 1 ;;
-	# shellcheck disable=SC2086 # tests whose peer is missing skip and say so
+	# A test whose peer is missing skips and says so.
 	test) want test $test_packages || true ;;
 	*) echo "usage: $0 build [test]" >&2; exit 2 ;;
 	esac
