@@ -1,0 +1,94 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Listen is [listen]. Each value is a list of "host:port", ":port" or absolute
+// paths of UNIX sockets; empty means off.
+type Listen struct {
+	MX, Submission, Submissions []string
+	IMAP, IMAPS                 []string
+	LMTP                        []string
+	Metrics                     []string
+}
+
+func (s *Listen) section() section {
+	return section{name: "listen", doc: `Where the server listens: "host:port", ":port" for all addresses, the path of a UNIX socket, or "" for off. Each may be a list. Sockets handed over by systemd (LISTEN_FDS) with the name of a key are used in its place.`, keys: []key{
+		{name: "mx", def: `":25"`, value: addresses(&s.MX),
+			doc: "SMTP from other servers, STARTTLS offered. Only mail for local domains is accepted."},
+		{name: "submission", def: `":587"`, value: addresses(&s.Submission),
+			doc: "SMTP from mail programs, with STARTTLS and a login (RFC 6409)."},
+		{name: "submissions", def: `":465"`, value: addresses(&s.Submissions),
+			doc: "The same with TLS from the first byte (RFC 8314), which is to be preferred."},
+		{name: "imap", def: `":143"`, value: addresses(&s.IMAP),
+			doc: "IMAP with STARTTLS; no login before TLS."},
+		{name: "imaps", def: `":993"`, value: addresses(&s.IMAPS),
+			doc: "IMAP with TLS from the first byte (RFC 8314)."},
+		{name: "lmtp", def: `""`, example: `"/run/mailsrvd/lmtp.sock"`, value: addresses(&s.LMTP),
+			doc: "LMTP for another mail server on this machine (RFC 2033). Whoever may connect may deliver, so use a socket or a loopback address."},
+		{name: "metrics", def: `""`, example: `"127.0.0.1:9925"`, value: addresses(&s.Metrics),
+			doc: "HTTP with /metrics for Prometheus and /healthz. It needs no password: keep it on a loopback address."},
+	}}
+}
+
+// addresses is a list of listening addresses.
+func addresses(p *[]string) value {
+	var list []string
+	t := texts(&list)
+	return value{"address or list of addresses", func(e env, v any) error {
+		if err := t.set(e, v); err != nil {
+			return err
+		}
+		out := []string{}
+		for _, s := range list {
+			if strings.Contains(s, "/") {
+				out = append(out, e.path(s))
+				continue
+			}
+			if err := hostPort(s); err != nil {
+				return err
+			}
+			out = append(out, s)
+		}
+		*p = out
+		return nil
+	}}
+}
+
+// Each calls fn for every listener with the name of its key.
+func (s *Listen) Each(fn func(key string, addresses []string)) {
+	fn("mx", s.MX)
+	fn("submission", s.Submission)
+	fn("submissions", s.Submissions)
+	fn("imap", s.IMAP)
+	fn("imaps", s.IMAPS)
+	fn("lmtp", s.LMTP)
+	fn("metrics", s.Metrics)
+}
+
+// check finds addresses that two listeners want.
+func (s *Listen) check() Problems {
+	var ps Problems
+	owner, any := map[string]string{}, false
+	s.Each(func(key string, list []string) {
+		for _, a := range list {
+			any = any || key != "metrics"
+			if other, taken := owner[a]; taken && !strings.HasSuffix(a, ":0") {
+				ps = append(ps, Problem{Key: "listen." + key,
+					Text: fmt.Sprintf("%s is already taken by listen.%s", a, other), Mend: `give it another port, or "" to switch it off`})
+			}
+			owner[a] = key
+		}
+	})
+	if !any {
+		ps = append(ps, Problem{Key: "listen", Text: "everything is switched off", Mend: "give at least one listener an address"})
+	}
+	return ps
+}
+
+// NeedTLS reports whether any listener is of no use without a certificate.
+func (s *Listen) NeedTLS() bool {
+	return len(s.Submission)+len(s.Submissions)+len(s.IMAP)+len(s.IMAPS) > 0
+}

@@ -1,0 +1,108 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// Queue is [queue]: the outbound spool.
+type Queue struct {
+	MaxAge, RetryMin, RetryMax time.Duration
+}
+
+func (s *Queue) section() section {
+	const minute = time.Minute
+	return section{name: "queue", doc: "Mail that waits for another server. The queue has no limit but the disk.", keys: []key{
+		{name: "max_age", def: `"5d"`, value: duration(&s.MaxAge, minute, forever),
+			doc: "After this time undelivered mail is returned to its sender (RFC 5321 section 4.5.4.1 advises 4 to 5 days)."},
+		{name: "retry_min", def: `"1m"`, value: duration(&s.RetryMin, time.Second, forever),
+			doc: "The wait after the first failed attempt; each further wait is twice as long."},
+		{name: "retry_max", def: `"2h"`, value: duration(&s.RetryMax, time.Second, forever),
+			doc: "The longest wait between two attempts."},
+	}}
+}
+
+func (s *Queue) check() Problems {
+	var ps Problems
+	if s.RetryMax < s.RetryMin {
+		ps = append(ps, Problem{Key: "queue.retry_max", Text: fmt.Sprintf("%s is shorter than retry_min, %s", FormatDuration(s.RetryMax), FormatDuration(s.RetryMin)),
+			Mend: "raise retry_max or lower retry_min"})
+	}
+	if s.MaxAge < s.RetryMin {
+		ps = append(ps, Problem{Key: "queue.max_age", Text: fmt.Sprintf("%s is shorter than retry_min, %s: mail would have one attempt", FormatDuration(s.MaxAge), FormatDuration(s.RetryMin)),
+			Mend: "raise max_age"})
+	}
+	return ps
+}
+
+// Relay is [relay]: how mail leaves.
+type Relay struct {
+	// Smarthost gets all remote mail, "host:port"; empty for the MX of each
+	// domain.
+	Smarthost string
+	// User and PasswordFile log in there.
+	User, PasswordFile string
+	// TLS is "opportunistic", "required" or "none".
+	TLS string
+	// Hold keeps all remote mail in the queue.
+	Hold bool
+}
+
+func (s *Relay) section() section {
+	return section{name: "relay", doc: "How mail for other domains leaves.", keys: []key{
+		{name: "smarthost", def: `""`, value: text(&s.Smarthost, optional(remoteHostPort)),
+			doc: "\"host:port\" that gets all remote mail; empty: the MX records of each domain are asked."},
+		{name: "user", def: `""`, value: text(&s.User),
+			doc: "The name to log in with at the smarthost; empty: no login."},
+		{name: "password_file", def: `""`, value: file(&s.PasswordFile),
+			doc: "File whose first line is the password, readable by the daemon only. Read again on reload."},
+		{name: "tls", def: `"opportunistic"`, value: choice(&s.TLS, "opportunistic", "required", "none"),
+			doc: "\"opportunistic\": TLS where the other side offers it, its certificate unchecked. \"required\": only with TLS, and with a smarthost only with a valid certificate. \"none\": never. A login is never sent without TLS."},
+		{name: "hold", def: `false`, value: boolean(&s.Hold),
+			doc: "Keep all remote mail in the queue and contact no other server, until this is false or mailsrvd queue release says so. For trials and for the moment of a migration."},
+	}}
+}
+
+func (s *Relay) check() Problems {
+	var ps Problems
+	add := func(key, text, mend string) {
+		ps = append(ps, Problem{Key: "relay." + key, Text: text, Mend: mend})
+	}
+	switch {
+	case s.User != "" && s.Smarthost == "":
+		add("user", "is set, but there is no smarthost to log in at", "set relay.smarthost or remove user")
+	case s.User != "" && s.PasswordFile == "":
+		add("password_file", "is missing, but user is set", "name a file with the password")
+	case s.User != "" && s.TLS == "none":
+		add("tls", "is \"none\", and the password is never sent in clear", "use \"required\"")
+	}
+	return ps
+}
+
+// Password reads the password for the smarthost; empty when none is set.
+func (s *Relay) Password() (string, error) {
+	if s.PasswordFile == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(s.PasswordFile)
+	if err != nil {
+		return "", fmt.Errorf("reading the smarthost's password: %w", err)
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	return strings.TrimRight(line, "\r"), nil
+}
+
+// DNS is [dns].
+type DNS struct {
+	// Resolver is "host:port"; empty for the system's.
+	Resolver string
+}
+
+func (s *DNS) section() section {
+	return section{name: "dns", doc: "Name resolution.", keys: []key{
+		{name: "resolver", def: `""`, value: text(&s.Resolver, optional(remoteHostPort)),
+			doc: "\"host:port\" of the resolver, as in \"127.0.0.1:53\"; empty: those of /etc/resolv.conf."},
+	}}
+}
