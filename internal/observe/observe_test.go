@@ -1,0 +1,138 @@
+package observe
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestLoggerFormats(t *testing.T) {
+	for _, tt := range []struct{ format, want string }{
+		{"text", `^time=\S+ level=WARN msg=hello proto=imap user=a\n$`},
+		{"json", `^\{"time":"[^"]+","level":"WARN","msg":"hello","proto":"imap","user":"a"\}\n$`},
+		{"journal", `^<4>msg=hello proto=imap user=a\n$`},
+	} {
+		var b bytes.Buffer
+		l, err := NewLogger(&b, tt.format, slog.LevelInfo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Debug("not shown")
+		l.With("proto", "imap").Warn("hello", "user", "a")
+		if !regexp.MustCompile(tt.want).MatchString(b.String()) {
+			t.Errorf("%s: %q", tt.format, b.String())
+		}
+	}
+	if _, err := NewLogger(io.Discard, "xml", slog.LevelInfo); err == nil {
+		t.Error("an unknown format passed")
+	}
+}
+
+func TestAutoFormatFollowsTheJournal(t *testing.T) {
+	for env, want := range map[string]string{"": "time=", "8:1234": "<6>msg="} {
+		t.Setenv("JOURNAL_STREAM", env)
+		var b bytes.Buffer
+		l, _ := NewLogger(&b, "auto", slog.LevelInfo)
+		l.Info("x")
+		if !strings.HasPrefix(b.String(), want) {
+			t.Errorf("JOURNAL_STREAM=%q: %q", env, b.String())
+		}
+	}
+}
+
+func TestJournalPriorities(t *testing.T) {
+	var b bytes.Buffer
+	l, _ := NewLogger(&b, "journal", slog.LevelDebug)
+	l.Debug("d")
+	l.Info("i")
+	l.Error("e")
+	l.WithGroup("g").Info("x", "time", "kept")
+	if got, want := b.String(), "<7>msg=d\n<6>msg=i\n<3>msg=e\n<6>msg=x g.time=kept\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestParseLevel(t *testing.T) {
+	for s, want := range map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "WARN": slog.LevelWarn, "error": slog.LevelError} {
+		if got, err := ParseLevel(s); err != nil || got != want {
+			t.Errorf("%q: %v, %v", s, got, err)
+		}
+	}
+	if _, err := ParseLevel("loud"); err == nil {
+		t.Error("an unknown level passed")
+	}
+}
+
+func TestTracesAreUniqueAndSortByTime(t *testing.T) {
+	seen := map[string]bool{}
+	for range 10000 {
+		id := NewTrace()
+		if seen[id] || !regexp.MustCompile(`^[0-9a-z]{14}$`).MatchString(id) {
+			t.Fatalf("bad id %q", id)
+		}
+		seen[id] = true
+	}
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	if a, b := trace(at, 1<<30-1), trace(at.Add(time.Millisecond), 0); a >= b {
+		t.Errorf("%s is not before %s", a, b)
+	}
+}
+
+// serveHTTP starts a server on loopback and returns its address.
+func serveHTTP(t *testing.T, health Health) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := NewHTTP(NewRegistry("v1"), health, slog.New(slog.DiscardHandler))
+	done := make(chan error)
+	go func() { done <- h.Serve(l) }()
+	t.Cleanup(func() {
+		if err := errors.Join(h.Shutdown(context.Background()), <-done); err != nil {
+			t.Error(err)
+		}
+	})
+	return "http://" + l.Addr().String()
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	r, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, string(b)
+}
+
+func TestHTTPServesMetricsAndHealth(t *testing.T) {
+	sick := errors.New("queue directory is not writable")
+	var state error
+	url := serveHTTP(t, func() error { return state })
+	if code, body := get(t, url+"/metrics"); code != 200 || !strings.Contains(body, `mailsrvd_build_info{version="v1"} 1`) {
+		t.Errorf("metrics: %d\n%s", code, body)
+	}
+	if code, body := get(t, url+"/healthz"); code != 200 || body != "{\"status\":\"ok\"}\n" {
+		t.Errorf("healthy: %d %s", code, body)
+	}
+	state = sick
+	if code, body := get(t, url+"/healthz"); code != 503 || !strings.Contains(body, sick.Error()) {
+		t.Errorf("sick: %d %s", code, body)
+	}
+	if code, _ := get(t, url+"/"); code != 404 {
+		t.Errorf("/: %d", code)
+	}
+}
