@@ -87,3 +87,7 @@ func (l *listener) Close() error {
 	}
 	return l.UnixListener.Close()
 }
+
+// Addr implements net.Listener: the name that clients use, not the one the
+// socket was bound to.
+func (l *listener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }
