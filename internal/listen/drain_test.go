@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// commandServer answers each line with "ok", says "bye" when it is woken, and
-// is idle only while it waits for a line.
+// commandServer answers each line with "ok" after two words from work (begin
+// and end), says "bye" when it is woken, and is idle only while it waits for a
+// line.
 func commandServer(work <-chan struct{}) func(net.Conn) {
 	return func(c net.Conn) {
 		defer c.Close()
@@ -35,6 +36,7 @@ func commandServer(work <-chan struct{}) func(net.Conn) {
 			if err != nil {
 				return
 			}
+			<-work
 			<-work
 			io.WriteString(c, "ok\r\n")
 		}
@@ -58,11 +60,13 @@ func TestDrainWakesIdleAndWaitsForWork(t *testing.T) {
 				return c
 			}
 			idle, busy := open(), open()
-			work <- struct{}{}
-			work <- struct{}{}
+			for range 4 {
+				work <- struct{}{}
+			}
 			readLine(t, idle)
 			readLine(t, busy)
 			io.WriteString(busy, "more\r\n")
+			work <- struct{}{}
 			for idleConns(l) != 1 {
 				time.Sleep(time.Millisecond)
 			}
