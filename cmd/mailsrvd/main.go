@@ -1,0 +1,127 @@
+// Command mailsrvd is a mail server for one host: submission and MX, local
+// delivery into Maildirs, IMAP and an outbound queue in one process, with the
+// commands that set it up, check it and look into it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"svc.plus/mailsrvd/config"
+	"svc.plus/mailsrvd/internal/control"
+)
+
+// version is set by the linker (see the Makefile).
+var version = "unknown"
+
+// Exit codes that all commands share; lda and sendmail have those of
+// sysexits.h beside them.
+const (
+	exitFailure  = 1  // what the command's help calls failure
+	exitUsage    = 64 // wrong arguments
+	exitNoDaemon = 69 // the command needs a running daemon
+	exitConfig   = 78 // the configuration cannot be used
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	os.Exit(a.main(ctx, os.Args))
+}
+
+// app is what commands get from the process.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	// configPath is the value of --config.
+	configPath string
+	// started says that a command's own code ran: errors before that are
+	// errors of usage.
+	started bool
+}
+
+// exitError is an error with an exit code of its own. Without an error nothing
+// more is printed: the command has said all.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// main runs the command line and returns the exit code: the only place that
+// turns errors into codes and messages.
+func (a *app) main(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(byName(args))
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var exit *exitError
+	if errors.As(err, &exit) && exit.err == nil {
+		return exit.code
+	}
+	if !a.started {
+		fmt.Fprintf(a.stderr, "mailsrvd: %v\nRun mailsrvd --help for the commands and mailsrvd COMMAND --help for their options.\n", err)
+		return exitUsage
+	}
+	fmt.Fprintf(a.stderr, "mailsrvd: %s\n", message(err))
+	if exit != nil {
+		return exit.code
+	}
+	return exitCode(err)
+}
+
+// byName turns the name under which the program was called into a command, for
+// the links that other programs expect.
+func byName(args []string) []string {
+	switch filepath.Base(args[0]) {
+	case "sendmail":
+		return append([]string{"sendmail"}, args[1:]...)
+	case "mailq":
+		return []string{"queue", "list"}
+	case "dovecot-lda", "deliver":
+		return append([]string{"lda"}, args[1:]...)
+	}
+	return args[1:]
+}
+
+func exitCode(err error) int {
+	var problems config.Problems
+	switch {
+	case errors.As(err, &problems), errors.Is(err, errConfig):
+		return exitConfig
+	case errors.Is(err, control.ErrNoDaemon):
+		return exitNoDaemon
+	}
+	return exitFailure
+}
+
+// message adds the next step to errors that have one.
+func message(err error) string {
+	var problems config.Problems
+	switch {
+	case errors.As(err, &problems):
+		return "the configuration has problems:\n" + problems.Error()
+	case errors.Is(err, control.ErrNoDaemon):
+		return err.Error() + "; is mailsrvd serve running, with this configuration?"
+	case errors.Is(err, os.ErrPermission):
+		return err.Error() + "; try it as root"
+	}
+	return err.Error()
+}
