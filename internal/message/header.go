@@ -1,0 +1,193 @@
+package message
+
+import (
+	"bytes"
+	"io"
+	"strings"
+)
+
+// Field is a header field.
+type Field struct {
+	// Name is as written, without white space before the colon; empty for a line
+	// that is no field (no colon, a stray continuation, an mbox "From " line).
+	Name string
+	// Raw is the whole field as stored: name, colon, value, folds and line ends.
+	Raw []byte
+}
+
+// Value is the field's value, unfolded, without white space around it. RFC 5322
+// section 2.2.3.
+func (f Field) Value() string {
+	value := f.Raw
+	if f.Name != "" {
+		value = value[bytes.IndexByte(value, ':')+1:]
+	}
+	return string(unfoldBytes(bytes.Clone(value)))
+}
+
+// Text is the field's value with encoded-words decoded to UTF-8.
+func (f Field) Text() string { return DecodeText(f.Value()) }
+
+// Is reports whether the field has this name, in any letter case.
+func (f Field) Is(name string) bool { return strings.EqualFold(f.Name, name) }
+
+// Fields are the fields of a header block in their order.
+type Fields []Field
+
+// ParseHeader splits a header block, up to its blank line or end, into fields.
+// It takes anything. The fields share block's memory.
+func ParseHeader(block []byte) Fields {
+	var fields Fields
+	for {
+		var f Field
+		f, block = nextField(block)
+		if f.Raw == nil {
+			return fields
+		}
+		fields = append(fields, f)
+	}
+}
+
+// nextField takes a field off a header block; its Raw is nil at the end.
+func nextField(block []byte) (Field, []byte) {
+	if len(block) == 0 || blank(block[:min(2, len(block))]) {
+		return Field{}, nil
+	}
+	n := 0
+	for {
+		i := bytes.IndexByte(block[n:], '\n')
+		if i < 0 {
+			n = len(block)
+			break
+		}
+		n += i + 1
+		if n == len(block) || block[n] != ' ' && block[n] != '\t' {
+			break
+		}
+	}
+	return Field{Name: fieldName(block[:n]), Raw: block[:n:n]}, block[n:]
+}
+
+// fieldName returns the name of a field; empty if raw is none.
+func fieldName(raw []byte) string {
+	colon := bytes.IndexByte(raw, ':')
+	if colon <= 0 || raw[0] == ' ' || raw[0] == '\t' {
+		return ""
+	}
+	name := bytes.TrimRight(raw[:colon], " \t")
+	if bytes.IndexByte(name, '\n') >= 0 {
+		return ""
+	}
+	return string(name)
+}
+
+// Get returns the first field of this name.
+func (f Fields) Get(name string) (Field, bool) {
+	for _, field := range f {
+		if field.Is(name) {
+			return field, true
+		}
+	}
+	return Field{}, false
+}
+
+// Value returns the unfolded value of the first field of this name, or "".
+func (f Fields) Value(name string) string {
+	if field, ok := f.Get(name); ok {
+		return field.Value()
+	}
+	return ""
+}
+
+// Text returns the decoded value of the first field of this name, or "".
+func (f Fields) Text(name string) string {
+	if field, ok := f.Get(name); ok {
+		return field.Text()
+	}
+	return ""
+}
+
+// AppendHeaderFields appends to dst the fields of a header block whose name is
+// in names, in the block's order and as they stand but with CRLF line ends, and
+// a blank line: HEADER.FIELDS of IMAP (RFC 9051 section 6.4.5). With not set it
+// takes all other fields: HEADER.FIELDS.NOT.
+func AppendHeaderFields(dst, block []byte, names []string, not bool) []byte {
+	for {
+		var f Field
+		f, block = nextField(block)
+		if f.Raw == nil {
+			return append(dst, '\r', '\n')
+		}
+		if named(f, names) != not {
+			dst = appendCRLF(dst, f.Raw)
+		}
+	}
+}
+
+func named(f Field, names []string) bool {
+	for _, name := range names {
+		if f.Name != "" && f.Is(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// appendCRLF appends whole lines with CRLF line ends; a last line without one
+// gets it.
+func appendCRLF(dst, lines []byte) []byte {
+	for len(lines) > 0 {
+		line, rest, whole := cut(lines)
+		if whole {
+			line = line[:len(line)-1]
+		}
+		if n := len(line); n > 0 && line[n-1] == '\r' {
+			line = line[:n-1]
+		}
+		dst = append(append(dst, line...), '\r', '\n')
+		lines = rest
+	}
+	return dst
+}
+
+// ReadHeader reads the header block of p from its stored message, at most limit
+// bytes of it, as stored.
+func (p *Part) ReadHeader(r io.ReaderAt, limit int64) ([]byte, error) {
+	b := make([]byte, min(p.BodyStart-p.HeaderStart, limit))
+	n, err := r.ReadAt(b, p.HeaderStart)
+	if n == len(b) {
+		err = nil
+	} else if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return b[:n], err
+}
+
+// MessageIDs returns the message identifiers in a Message-ID, In-Reply-To or
+// References value (RFC 5322 section 3.6.4), without angle brackets and white
+// space, in order. Words and comments around them are ignored; if there are no
+// brackets at all, a value that is a single word with an at sign is taken.
+func MessageIDs(value string) []string {
+	var ids []string
+	for s := value; ; {
+		i := strings.IndexByte(s, '<')
+		if i < 0 {
+			break
+		}
+		s = s[i+1:]
+		end := strings.IndexAny(s, "<>")
+		if end < 0 {
+			break
+		}
+		if s[end] == '>' {
+			if id := strings.Join(strings.Fields(s[:end]), ""); id != "" {
+				ids = append(ids, id)
+			}
+		}
+		s = s[end:]
+	}
+	if word := strings.TrimSpace(value); ids == nil && strings.Contains(word, "@") && !strings.ContainsAny(word, " \t\r\n<>") {
+		ids = []string{word}
+	}
+	return ids
+}
