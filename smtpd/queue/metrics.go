@@ -1,0 +1,91 @@
+package queue
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the queue's, registered where Options say.
+type metrics struct {
+	reg      prometheus.Registerer
+	all      []prometheus.Collector
+	enqueued prometheus.Counter
+	results  *prometheus.CounterVec
+	reports  *prometheus.CounterVec
+	attempts prometheus.Histogram
+}
+
+func newMetrics(reg prometheus.Registerer, q *Queue) (*metrics, error) {
+	m := &metrics{
+		reg: reg,
+		enqueued: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "mailsrvd_queue_enqueued_total", Help: "Messages taken into the queue."}),
+		results: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mailsrvd_queue_results_total", Help: "Attempts by their result for one recipient: delivered, deferred, failed."}, []string{"result"}),
+		reports: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mailsrvd_queue_reports_total", Help: "Delivery status notifications by kind and result."}, []string{"kind", "result"}),
+		attempts: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "mailsrvd_queue_attempt_seconds", Help: "Duration of an attempt.", Buckets: prometheus.ExponentialBuckets(0.01, 4, 9)}),
+	}
+	gauge := func(name, help string, get func(Stats) int) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(get(q.Stats())) })
+	}
+	m.all = []prometheus.Collector{
+		m.enqueued, m.results, m.reports, m.attempts,
+		gauge("mailsrvd_queue_items", "Messages in the queue.", func(s Stats) int { return s.Items }),
+		gauge("mailsrvd_queue_active", "Attempts under way.", func(s Stats) int { return s.Active }),
+		gauge("mailsrvd_queue_destinations", "Destinations with messages waiting.", func(s Stats) int { return s.Destinations }),
+		gauge("mailsrvd_queue_destinations_down", "Destinations where nobody could be reached.", func(s Stats) int { return s.Down }),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	for i, c := range m.all {
+		if err := reg.Register(c); err != nil {
+			m.all = m.all[:i]
+			m.unregister()
+			return nil, fmt.Errorf("registering the queue's metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) unregister() {
+	if m.reg == nil {
+		return
+	}
+	for _, c := range m.all {
+		m.reg.Unregister(c)
+	}
+}
+
+// Stats is the queue in numbers.
+type Stats struct {
+	// Items counts messages, Active attempts under way, Destinations those with
+	// work waiting or under way, Down those where nobody could be reached.
+	Items        int `json:"items"`
+	Active       int `json:"active"`
+	Destinations int `json:"destinations"`
+	Down         int `json:"down"`
+}
+
+// Stats reads no files.
+func (q *Queue) Stats() Stats {
+	q.mu.Lock()
+	s := Stats{Items: len(q.entries)}
+	q.mu.Unlock()
+	q.sched.mu.Lock()
+	defer q.sched.mu.Unlock()
+	s.Active = q.sched.active
+	for _, d := range q.sched.dests {
+		if d.key == reportKey {
+			continue
+		}
+		s.Destinations++
+		if d.down > 0 {
+			s.Down++
+		}
+	}
+	return s
+}

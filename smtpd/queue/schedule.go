@@ -1,0 +1,303 @@
+package queue
+
+import (
+	"container/heap"
+	"sync"
+	"time"
+
+	"svc.plus/mailsrvd/internal/message"
+)
+
+// job is the work for one item at one destination. Its fields are guarded by
+// the schedule's mutex, except entry, dest and expires, which never change.
+type job struct {
+	entry   *entry
+	dest    *destination
+	expires time.Time
+	next    time.Time
+	index   int // in waiting
+	state   jobState
+}
+
+type jobState uint8
+
+const (
+	idle    jobState = iota // not in the schedule
+	waiting                 // its time has not come
+	ready                   // in line at its destination
+	dropped                 // in line, to be skipped
+	running                 // handed out
+)
+
+// destination is where jobs wait in line. It is guarded by the schedule's
+// mutex, except key.
+type destination struct {
+	key     string
+	line    []*job
+	jobs    int // in the schedule or handed out
+	active  int
+	inTurn  bool
+	down    int       // attempts in a row that reached nobody
+	until   time.Time // left alone until then, while down
+	verdict message.Outcome
+}
+
+// schedule decides which job is next. It does no I/O.
+type schedule struct {
+	limit, perDest int
+	downMin        time.Duration
+	downMax        time.Duration
+	wake           chan struct{} // has room for one; a send means: ask next again
+
+	mu      sync.Mutex // guards what follows
+	waiting jobHeap
+	dests   map[string]*destination
+	turns   []*destination // with jobs in line and a free slot, in turn
+	active  int
+}
+
+func newSchedule(o Options) *schedule {
+	return &schedule{
+		limit: o.Concurrency, perDest: o.PerDestination,
+		downMin: o.RetryMin, downMax: min(o.RetryMax, maxDown),
+		wake:  make(chan struct{}, 1),
+		dests: make(map[string]*destination),
+	}
+}
+
+// maxDown bounds how long a destination is left alone. The items' own back-off
+// goes further; this one only spares the slots.
+const maxDown = 15 * time.Minute
+
+// add puts a new job for e in.
+func (s *schedule) add(e *entry, key string, next, expires time.Time) *job {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.dests[key]
+	if d == nil {
+		d = &destination{key: key}
+		s.dests[key] = d
+	}
+	d.jobs++
+	j := &job{entry: e, dest: d, expires: expires, next: next, state: waiting}
+	heap.Push(&s.waiting, j)
+	s.poke()
+	return j
+}
+
+// poke makes the dispatcher look again. It never blocks.
+func (s *schedule) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// hurry makes a waiting job due at once, whatever its destination's state.
+func (s *schedule) hurry(j *job, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j.dest.down = 0
+	if j.state == waiting {
+		j.next = now
+		heap.Fix(&s.waiting, j.index)
+	}
+	s.poke()
+}
+
+// drop takes a job out, unless it is being worked on.
+func (s *schedule) drop(j *job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch j.state {
+	case waiting:
+		heap.Remove(&s.waiting, j.index)
+		j.state = idle
+		s.release(j.dest)
+	case ready:
+		j.state = dropped // skipped when its turn comes
+	}
+}
+
+// again puts a job that was handed out back for another time.
+func (s *schedule) again(j *job, next time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.finish(j)
+	j.next, j.state = next, waiting
+	heap.Push(&s.waiting, j)
+	s.poke()
+}
+
+// done ends a job that was handed out.
+func (s *schedule) done(j *job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.finish(j)
+	j.state = idle
+	s.release(j.dest)
+	s.poke()
+}
+
+// finish frees the slot of a job. mu is held.
+func (s *schedule) finish(j *job) {
+	s.active--
+	j.dest.active--
+	s.queueTurn(j.dest)
+}
+
+// release forgets a destination without jobs. mu is held.
+func (s *schedule) release(d *destination) {
+	if d.jobs--; d.jobs == 0 {
+		delete(s.dests, d.key)
+	}
+}
+
+// queueTurn gives d a turn if it has work and room. mu is held.
+func (s *schedule) queueTurn(d *destination) {
+	limit := s.perDest
+	if d.down > 0 {
+		limit = 1 // one job finds out whether it is back
+	}
+	if !d.inTurn && len(d.line) > 0 && d.active < limit {
+		d.inTurn = true
+		s.turns = append(s.turns, d)
+	}
+}
+
+// next hands out a job, with the verdict for it when its time is up and its
+// destination is known to be down. Without a job to do it returns how long
+// there will be none, unless wake says otherwise; a negative wait is for ever.
+func (s *schedule) next(now time.Time) (j *job, verdict *message.Outcome, wait time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.active >= s.limit {
+		return nil, nil, -1 // done and again wake us
+	}
+	if j, verdict := s.admit(now); j != nil {
+		return j, verdict, 0
+	}
+	for len(s.turns) > 0 {
+		d := s.turns[0]
+		s.turns[0] = nil
+		s.turns = s.turns[1:]
+		d.inTurn = false
+		j := s.first(d)
+		if j == nil {
+			continue
+		}
+		s.hand(j)
+		s.queueTurn(d)
+		return j, nil, 0
+	}
+	if len(s.waiting) == 0 {
+		return nil, nil, -1
+	}
+	return nil, nil, max(s.waiting[0].next.Sub(now), 0)
+}
+
+// admit moves the jobs whose time has come into line. A job at a destination
+// that is down waits until that is over; if it has no time left, it is handed
+// out with the destination's verdict. mu is held.
+func (s *schedule) admit(now time.Time) (*job, *message.Outcome) {
+	for len(s.waiting) > 0 && !s.waiting[0].next.After(now) {
+		j := s.waiting[0]
+		d := j.dest
+		if d.down == 0 || !now.Before(d.until) {
+			heap.Pop(&s.waiting)
+			j.state = ready
+			d.line = append(d.line, j)
+			s.queueTurn(d)
+			continue
+		}
+		if !now.Before(j.expires) {
+			heap.Pop(&s.waiting)
+			s.hand(j)
+			v := d.verdict
+			return j, &v
+		}
+		j.next = d.until
+		if j.expires.Before(j.next) {
+			j.next = j.expires
+		}
+		heap.Fix(&s.waiting, 0)
+	}
+	return nil, nil
+}
+
+// first takes the first live job out of d's line. mu is held.
+func (s *schedule) first(d *destination) *job {
+	for len(d.line) > 0 {
+		j := d.line[0]
+		d.line[0] = nil
+		d.line = d.line[1:]
+		if j.state == ready {
+			return j
+		}
+		j.state = idle
+		s.release(d)
+	}
+	return nil
+}
+
+// hand marks a job as being worked on. mu is held.
+func (s *schedule) hand(j *job) {
+	j.state = running
+	j.dest.active++
+	s.active++
+}
+
+// reached tells that a destination answers.
+func (s *schedule) reached(d *destination) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d.down = 0
+	s.queueTurn(d)
+	s.poke()
+}
+
+// unreachable tells that an attempt found nobody there. All jobs of the
+// destination wait: those in line go back to waiting.
+func (s *schedule) unreachable(d *destination, verdict message.Outcome, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d.verdict = verdict
+	if d.down == 0 || !now.Before(d.until) { // attempts made side by side count once
+		d.down++
+		d.until = now.Add(backoff(d.down, s.downMin, s.downMax))
+	}
+	for j := s.first(d); j != nil; j = s.first(d) {
+		j.state = waiting
+		heap.Push(&s.waiting, j) // admit sees that d is down
+	}
+	s.poke()
+}
+
+// running reports whether j is being worked on.
+func (s *schedule) running(j *job) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return j.state == running
+}
+
+// jobHeap orders jobs by next, for container/heap.
+type jobHeap []*job
+
+func (h jobHeap) Len() int           { return len(h) }
+func (h jobHeap) Less(a, b int) bool { return h[a].next.Before(h[b].next) }
+func (h jobHeap) Swap(a, b int) {
+	h[a], h[b] = h[b], h[a]
+	h[a].index, h[b].index = a, b
+}
+func (h *jobHeap) Push(x any) {
+	j := x.(*job)
+	j.index = len(*h)
+	*h = append(*h, j)
+}
+func (h *jobHeap) Pop() any {
+	old := *h
+	j := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return j
+}
