@@ -1,0 +1,224 @@
+// Package setup prepares a user's Maildir and finds what in it the user cannot
+// use: files that an earlier server delivered under another identity.
+package setup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"svc.plus/mailsrvd/internal/asuser"
+)
+
+// Report is what became of a Maildir, or what is wrong with it.
+type Report struct {
+	User    string `json:"user"`
+	Maildir string `json:"maildir"`
+	// Made says that the Maildir was made just now.
+	Made bool `json:"made"`
+	// Mode and Group are those of the Maildir's root.
+	Mode  string `json:"mode,omitempty"`
+	Group int    `json:"gid"`
+	// Messages and Folders count what is there.
+	Messages int `json:"messages"`
+	Folders  int `json:"folders"`
+	// Foreign are entries that do not belong to the user, at most MaxListed of
+	// ForeignCount.
+	Foreign      []string `json:"foreign,omitempty"`
+	ForeignCount int      `json:"foreign_count"`
+	// Unreadable are directories that the user himself cannot read.
+	Unreadable []string `json:"unreadable,omitempty"`
+	// Missing says that there is no Maildir, Odd that it is none.
+	Missing bool   `json:"missing,omitempty"`
+	Odd     string `json:"odd,omitempty"`
+}
+
+// MaxListed bounds the names in a Report.
+const MaxListed = 20
+
+// Fine reports whether nothing needs mending. A missing Maildir is no fault:
+// the first message makes it.
+func (r *Report) Fine() bool {
+	return r.ForeignCount == 0 && len(r.Unreadable) == 0 && r.Odd == ""
+}
+
+// Mend is the command that gives the user what is his; empty if all is.
+func (r *Report) Mend() string {
+	if r.Fine() || r.Odd != "" {
+		return ""
+	}
+	return fmt.Sprintf("find %s ! -user %s -exec chown -h %s: {} +", shellQuote(r.Maildir), r.User, r.User)
+}
+
+func shellQuote(s string) string {
+	for _, c := range s {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '/' || c == '.' || c == '-' || c == '_') {
+			return "'" + s + "'"
+		}
+	}
+	return s
+}
+
+// Shared asks for a Maildir that a group may use, too (mode 2770).
+type Shared struct{ GID int }
+
+// Make makes the Maildir with the user's own rights: mode 0700, or, with
+// shared, 2770 and the group, for which this process must be root. An existing
+// directory keeps its content and, without shared, its mode.
+func Make(ctx context.Context, owner asuser.Owner, maildir string, shared *Shared) (made bool, err error) {
+	err = asuser.Do(ctx, owner, func() error {
+		if _, err := os.Lstat(maildir); errors.Is(err, fs.ErrNotExist) {
+			made = true
+		}
+		if err := os.MkdirAll(maildir, 0o700); err != nil {
+			return err
+		}
+		root, err := os.OpenRoot(maildir)
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		for _, d := range []string{"cur", "new", "tmp"} {
+			if err := root.Mkdir(d, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return made, fmt.Errorf("making %s as %s: %w", maildir, owner.Name, err)
+	}
+	if shared != nil {
+		if err := share(ctx, owner, maildir, *shared); err != nil {
+			return made, fmt.Errorf("sharing %s: %w", maildir, err)
+		}
+	}
+	return made, nil
+}
+
+// share opens the four directories as the user, so that no link of his leads
+// elsewhere, and changes what was opened as root.
+func share(ctx context.Context, owner asuser.Owner, maildir string, s Shared) error {
+	var dirs []*os.File
+	defer func() {
+		for _, d := range dirs {
+			d.Close()
+		}
+	}()
+	err := asuser.Do(ctx, owner, func() error {
+		root, err := os.OpenRoot(maildir)
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		for _, name := range []string{".", "cur", "new", "tmp"} {
+			d, err := root.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+			if err != nil {
+				return err
+			}
+			dirs = append(dirs, d)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, d := range dirs {
+		fi, err := d.Stat()
+		if err != nil {
+			return err
+		}
+		if uid := fi.Sys().(*syscall.Stat_t).Uid; int(uid) != owner.UID {
+			return fmt.Errorf("%s belongs to uid %d, not to %s", d.Name(), uid, owner.Name)
+		}
+		// The group first: chown clears the setgid bit.
+		if err := d.Chown(owner.UID, s.GID); err != nil {
+			return err
+		}
+		if err := d.Chmod(0o770 | fs.ModeSetgid); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Check looks at a Maildir as its owner and changes nothing.
+func Check(ctx context.Context, owner asuser.Owner, maildir string) (*Report, error) {
+	r := &Report{User: owner.Name, Maildir: maildir}
+	err := asuser.Do(ctx, owner, func() error {
+		fi, err := os.Stat(maildir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			r.Missing = true
+			return nil
+		case err != nil:
+			return err
+		case !fi.IsDir():
+			r.Odd = "is not a directory"
+			return nil
+		}
+		root, err := os.OpenRoot(maildir)
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		r.Mode = fmt.Sprintf("%04o", modeBits(fi.Mode()))
+		r.Group = int(fi.Sys().(*syscall.Stat_t).Gid)
+		return r.walk(ctx, root, owner)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("checking %s as %s: %w", maildir, owner.Name, err)
+	}
+	return r, nil
+}
+
+func modeBits(m fs.FileMode) uint32 {
+	bits := uint32(m.Perm())
+	if m&fs.ModeSetgid != 0 {
+		bits |= 0o2000
+	}
+	return bits
+}
+
+func (r *Report) walk(ctx context.Context, root *os.Root, owner asuser.Owner) error {
+	return fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			if len(r.Unreadable) < MaxListed {
+				r.Unreadable = append(r.Unreadable, filepath.Join(r.Maildir, name))
+			}
+			return fs.SkipDir
+		}
+		fi, err := root.Lstat(name)
+		if err != nil {
+			return nil // gone meanwhile
+		}
+		r.count(name, fi)
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok && int(st.Uid) != owner.UID {
+			r.ForeignCount++
+			if len(r.Foreign) < MaxListed {
+				r.Foreign = append(r.Foreign, filepath.Join(r.Maildir, name))
+			}
+		}
+		return nil
+	})
+}
+
+func (r *Report) count(name string, fi fs.FileInfo) {
+	parent := path.Base(path.Dir(name))
+	switch {
+	case fi.Mode().IsRegular() && (parent == "cur" || parent == "new"):
+		r.Messages++
+	case fi.IsDir() && path.Base(name) == "cur":
+		r.Folders++
+	}
+}
