@@ -10,8 +10,8 @@ import (
 // maxResponse bounds one SASL response in bytes.
 const maxResponse = 2*maxLogin + maxPassword + 2
 
-// plain is the server of PLAIN (RFC 4616).
-type plain struct {
+// plainServer is the server of PLAIN (RFC 4616).
+type plainServer struct {
 	verify func(login, password string) error
 	done   bool
 }
@@ -21,11 +21,11 @@ type plain struct {
 // *Error of kind Malformed or, for an authorization identity that is not the
 // login name itself, Disabled. The empty first challenge is nil.
 func NewPlain(verify func(login, password string) error) sasl.Server {
-	return &plain{verify: verify}
+	return &plainServer{verify: verify}
 }
 
 // Next implements sasl.Server.
-func (p *plain) Next(response []byte) (challenge []byte, done bool, err error) {
+func (p *plainServer) Next(response []byte) (challenge []byte, done bool, err error) {
 	if p.done {
 		return nil, true, sasl.ErrUnexpectedClientResponse
 	}
@@ -50,8 +50,8 @@ func (p *plain) Next(response []byte) (challenge []byte, done bool, err error) {
 	return nil, true, p.verify(login, password)
 }
 
-// login is the server of LOGIN, as draft-murchison-sasl-login-00 describes it.
-type login struct {
+// loginServer is the server of LOGIN, as draft-murchison-sasl-login-00 describes it.
+type loginServer struct {
 	verify func(login, password string) error
 	step   loginStep
 	name   string
@@ -70,11 +70,11 @@ const (
 // in two responses. A user name as initial response is taken. Failures are as
 // for NewPlain.
 func NewLogin(verify func(login, password string) error) sasl.Server {
-	return &login{verify: verify}
+	return &loginServer{verify: verify}
 }
 
 // Next implements sasl.Server.
-func (l *login) Next(response []byte) (challenge []byte, done bool, err error) {
+func (l *loginServer) Next(response []byte) (challenge []byte, done bool, err error) {
 	if len(response) > maxResponse {
 		l.step = loginDone
 		return nil, true, Fail(Malformed, "LOGIN: %d bytes are too many", len(response))
