@@ -45,6 +45,9 @@ ones say so.`,
 	root.AddCommand(
 		a.versionCommand(),
 		a.checkConfigCommand(),
+		a.dkimCommand(),
+		a.setupUserCommand(),
+		a.authCommand(),
 		a.docsCommand(),
 	)
 	return root
