@@ -1,0 +1,62 @@
+package smtpd
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are those of one Server; Servers with the same Registerer share the
+// vectors and differ in the label mode.
+type metrics struct {
+	mode     string
+	sessions prometheus.Counter
+	messages *prometheus.CounterVec // mode, class of the reply
+	bytes    prometheus.Counter
+	replies  *prometheus.CounterVec // mode, code; negative ones only
+	duration prometheus.Observer
+}
+
+func newMetrics(r prometheus.Registerer, mode Mode) *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return register(r, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mailsrvd_smtpd_" + name, Help: help}, labels))
+	}
+	duration := register(r, prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "mailsrvd_smtpd_message_seconds",
+		Help:    "Time from DATA to the last reply.",
+		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, 1, 5, 30, 120},
+	}, []string{"mode"}))
+	m := mode.String()
+	return &metrics{
+		mode:     m,
+		sessions: counter("sessions_total", "Connections served.", "mode").WithLabelValues(m),
+		messages: counter("messages_total", "Messages received, by the class of the reply.", "mode", "class"),
+		bytes:    counter("message_bytes_total", "Bytes of messages received.", "mode").WithLabelValues(m),
+		replies:  counter("negative_replies_total", "Negative replies, by code.", "mode", "code"),
+		duration: duration.WithLabelValues(m),
+	}
+}
+
+func (m *metrics) negative(code string) { m.replies.WithLabelValues(m.mode, code).Inc() }
+
+func (m *metrics) message(code int, size int64, took time.Duration) {
+	m.messages.WithLabelValues(m.mode, string(rune('0'+code/100))+"xx").Inc()
+	m.bytes.Add(float64(size))
+	m.duration.Observe(took.Seconds())
+}
+
+// register returns c, or the collector that stands under its name already.
+func register[C prometheus.Collector](r prometheus.Registerer, c C) C {
+	if r == nil {
+		return c
+	}
+	err := r.Register(c)
+	var already prometheus.AlreadyRegisteredError
+	if errors.As(err, &already) {
+		if old, ok := already.ExistingCollector.(C); ok {
+			return old
+		}
+	}
+	return c
+}

@@ -1,0 +1,78 @@
+package smtpd
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-smtp"
+
+	"svc.plus/mailsrvd/internal/message"
+	"svc.plus/mailsrvd/internal/status"
+)
+
+// Rcpt implements smtp.Session: RCPT TO (RFC 5321 section 4.1.1.3). Whether the
+// recipient exists and has room is decided here and now.
+func (s *session) Rcpt(to string, o *smtp.RcptOptions) error {
+	err := s.rcpt(to, o)
+	if err != nil {
+		e := status.From(err)
+		s.wire.log().Info("recipient refused", "to", to, "code", e.Code, "err", e)
+	}
+	return reply(err)
+}
+
+func (s *session) rcpt(to string, o *smtp.RcptOptions) error {
+	tx := s.open()
+	if tx == nil {
+		return status.New(503, 5, 1, "Send MAIL first")
+	}
+	a, err := parseAddress(to)
+	if err != nil {
+		return status.Wrap(err, 501, 1, 3, "Bad recipient address: "+err.Error())
+	}
+	if !a.ascii() && !tx.env.SMTPUTF8 {
+		return status.New(553, 6, 7, "The recipient address needs SMTPUTF8")
+	}
+	if !s.server.o.Mode.submits() && !s.server.isLocal(a.domain) {
+		return status.RelayDenied(a.String())
+	}
+	ctx, cancel := context.WithTimeout(s.wire.ctx, s.server.o.Limits.Delivery)
+	defer cancel()
+	route, err := s.server.o.Router.Route(ctx, a.String())
+	if err != nil {
+		return err
+	}
+	if err := s.checkRoute(a, route); err != nil {
+		return err
+	}
+	tx.recipients = append(tx.recipients, recipient{Recipient: dsnOptions(a.String(), o), key: to, route: route})
+	return nil
+}
+
+// checkRoute refuses what a Router should not say.
+func (s *session) checkRoute(a address, route message.Route) error {
+	if len(route.Local)+len(route.Remote) == 0 {
+		return status.NoSuchUser(a.String())
+	}
+	if s.server.o.Mode.submits() || len(route.Local) > 0 {
+		return nil
+	}
+	if len(route.Remote) == 1 && strings.EqualFold(route.Remote[0], a.String()) {
+		return status.RelayDenied(a.String())
+	}
+	return nil
+}
+
+// dsnOptions keeps what RFC 3461 lets a sender ask for.
+func dsnOptions(address string, o *smtp.RcptOptions) message.Recipient {
+	r := message.Recipient{Address: address}
+	for _, n := range o.Notify {
+		r.Notify = append(r.Notify, string(n))
+	}
+	slices.Sort(r.Notify)
+	if o.OriginalRecipient != "" {
+		r.ORcpt = strings.ToLower(string(o.OriginalRecipientType)) + ";" + o.OriginalRecipient
+	}
+	return r
+}
