@@ -9,6 +9,8 @@ import (
 type Aliases struct {
 	// File applies to all domains; empty for none.
 	File string
+	// AllowInclude lets aliases include other files.
+	AllowInclude bool
 	// Domain holds the files that apply to one domain each.
 	Domain []DomainAliases
 }
@@ -20,6 +22,8 @@ func (s *Aliases) section() section {
 	return section{name: "aliases", doc: "Addresses that lead to other addresses. Read again on reload.", keys: []key{
 		{name: "file", def: `"/etc/aliases"`, value: file(&s.File),
 			doc: "In the form of /etc/aliases, for all local domains: \"name: user, other@example.org\". A default file that does not exist is no error; \"\" for none."},
+		{name: "allow_include", def: `false`, value: boolean(&s.AllowInclude),
+			doc: "Allow \":include:/path\", which reads further addresses from that file as the daemon."},
 	}}
 }
 

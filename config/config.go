@@ -22,6 +22,7 @@ type Config struct {
 	TLS        TLS
 	Auth       Auth
 	Mail       Mail
+	LDA        LDA
 	Submission Submission
 	IMAP       IMAP
 	DKIM       []DKIM
@@ -43,6 +44,7 @@ func (c *Config) sections() []section {
 		c.TLS.section(), c.TLS.extraSection(),
 		c.Auth.section(), c.Auth.PAM.section(), c.Auth.PasswdFile.section(),
 		c.Mail.section(),
+		c.LDA.section(),
 		c.Submission.section(),
 		c.IMAP.section(),
 		dkimSection(&c.DKIM),

@@ -48,6 +48,29 @@ func delimiter(s string) error {
 	return nil
 }
 
+// LDA is [lda]: how a message finds its folder.
+type LDA struct {
+	// DetailFolder delivers user+folder@domain into that folder.
+	DetailFolder bool
+	// Autocreate and Autosubscribe make a folder that mailsrvd lda -m names.
+	Autocreate, Autosubscribe bool
+	// FullTempfail makes a full mailbox a passing failure.
+	FullTempfail bool
+}
+
+func (s *LDA) section() section {
+	return section{name: "lda", doc: "Local delivery. The last three are for the command mailsrvd lda and have the names of dovecot-lda's settings, which its option -o sets as well.", keys: []key{
+		{name: "detail_folder", def: `false`, value: boolean(&s.DetailFolder),
+			doc: "Deliver mail for user+folder@domain into the folder of that name, where the user has one; else it goes to the INBOX."},
+		{name: "mailbox_autocreate", def: `false`, value: boolean(&s.Autocreate),
+			doc: "Make the folder that -m names when it does not exist; else the message goes to the INBOX."},
+		{name: "mailbox_autosubscribe", def: `false`, value: boolean(&s.Autosubscribe),
+			doc: "Also subscribe to a folder that was made so."},
+		{name: "quota_full_tempfail", def: `false`, value: boolean(&s.FullTempfail),
+			doc: "Exit with 75 (try again) in place of 77 (return to sender) when the mailbox is full."},
+	}}
+}
+
 // Submission is [submission]: what a logged-in user may do.
 type Submission struct {
 	// CheckSender binds the reverse-path to the login.

@@ -10,6 +10,8 @@ import (
 // Queue is [queue]: the outbound spool.
 type Queue struct {
 	MaxAge, RetryMin, RetryMax time.Duration
+	// DelayWarning is 0 when no warning is sent.
+	DelayWarning time.Duration
 }
 
 func (s *Queue) section() section {
@@ -21,6 +23,8 @@ func (s *Queue) section() section {
 			doc: "The wait after the first failed attempt; each further wait is twice as long."},
 		{name: "retry_max", def: `"2h"`, value: duration(&s.RetryMax, time.Second, forever),
 			doc: "The longest wait between two attempts."},
+		{name: "delay_warning", def: `"4h"`, value: duration(&s.DelayWarning, 0, forever),
+			doc: "After this time the sender is told once that the message still waits; \"0\" for never."},
 	}}
 }
 
