@@ -67,7 +67,7 @@ type addressParser struct {
 	s       string // what is left
 	group   bool   // inside a group
 	words   []word // of the current address
-	comment string // the last one of the current address
+	comment string // the last one behind a word of the current address
 }
 
 // word is a word of a phrase or address.
@@ -145,8 +145,12 @@ func (p *addressParser) readWords() {
 			return
 		case '"':
 			end := quotedEnd(p.s[1:]) + 1
+			if end == len(p.s) { // not closed: no quote then
+				p.s = p.s[1:]
+				continue
+			}
 			p.words = append(p.words, word{unescapeString(p.s[1:end]), true, spaced})
-			p.s = p.s[min(end+1, len(p.s)):]
+			p.s = p.s[end+1:]
 		default:
 			n := atomLen(p.s)
 			text := p.s[:n]
@@ -162,8 +166,9 @@ func (p *addressParser) readWords() {
 
 func (p *addressParser) readComment() {
 	n := commentLen(p.s)
-	text := strings.TrimSuffix(p.s[1:n], ")")
-	p.comment = strings.TrimSpace(unescapeString(text))
+	if len(p.words) > 0 {
+		p.comment = strings.TrimSpace(unescapeString(strings.TrimSuffix(p.s[1:n], ")")))
+	}
 	p.s = p.s[n:]
 }
 
@@ -308,8 +313,8 @@ func (p *addressParser) afterAngle() {
 	}
 	p.s = p.s[1:]
 	rest := *p
-	rest.words = p.words[:0]
 	rest.readWords()
+	rest.words = rest.words[len(p.words):]
 	if lastAt(rest.words) < 0 && (rest.s == "" || rest.s[0] == ',' || rest.s[0] == ';') {
 		*p = rest
 	}

@@ -6,21 +6,26 @@ import (
 )
 
 // CRLFReader returns a reader of the bytes [off, end) of the stored message r
-// as IMAP sends them: every LF that does not follow a CR becomes CRLF, all else
-// is unchanged. off must not be between a CR and its LF. The reader has an
+// as IMAP sends them: every LF that does not follow a CR becomes CRLF, and NUL,
+// which no literal may hold, becomes 0x80 as from Dovecot; all else is
+// unchanged. off must not be between a CR and its LF. The reader has an
 // io.WriterTo; it reads blocks of 32 KiB and keeps no more.
 //
 // If r ends before end, the reader fails with io.ErrUnexpectedEOF, so that an
 // announced literal is never silently short.
 func CRLFReader(r io.ReaderAt, off, end int64) io.Reader {
-	return &crlfReader{src: source{r: r, off: off, end: end}}
+	return &crlfReader{src: source{r: r, off: off, end: end, noNUL: true}}
 }
 
-// Reader returns the extent of the stored message r with CRLF line ends: VSize
+// Reader returns the extent of the stored message r as CRLFReader does: VSize
 // bytes, or fewer and io.ErrUnexpectedEOF if r is not the file that was scanned.
 func (e Extent) Reader(r io.ReaderAt) io.Reader {
-	whole, _ := e.Partial(r, 0, e.VSize, nil)
-	return whole
+	return e.partial(source{r: r, noNUL: true}, 0, e.VSize, nil)
+}
+
+// exact returns what Reader does, but with NUL as it is.
+func (e Extent) exact(r io.ReaderAt) io.Reader {
+	return e.partial(source{r: r}, 0, e.VSize, nil)
 }
 
 // Partial returns count bytes of the extent's virtual form from byte from on,
@@ -33,16 +38,21 @@ func (e Extent) Reader(r io.ReaderAt) io.Reader {
 func (e Extent) Partial(r io.ReaderAt, from, count int64, at *Cursor) (io.Reader, int64) {
 	from = min(max(from, 0), e.VSize)
 	count = min(max(count, 0), e.VSize-from)
-	if e.VSize == e.End-e.Start {
-		return &rawReader{src: source{r: r, off: e.Start + from, end: e.Start + from + count}}, count
+	return e.partial(source{r: r, noNUL: true}, from, count, at), count
+}
+
+func (e Extent) partial(src source, from, count int64, at *Cursor) io.Reader {
+	if e.VSize == e.End-e.Start { // nothing to convert
+		src.off, src.end = e.Start+from, e.Start+from+count
+		return &rawReader{src}
 	}
-	c := &crlfReader{src: source{r: r, off: e.Start, end: e.End}, at: at}
+	src.off, src.end = e.Start, e.End
+	c := &crlfReader{src: src, at: at, extent: e, limited: true, left: count}
 	if at != nil && at.extent == e && at.virtual <= from {
 		c.src.off, c.virtual, c.cr, c.given = at.off, at.virtual, at.cr, at.given
 	}
 	c.skip = from - c.virtual
-	c.extent, c.limited, c.left = e, true, count
-	return c, count
+	return c
 }
 
 // Cursor remembers where a partial fetch ended. The zero Cursor is ready. It
@@ -59,6 +69,7 @@ type Cursor struct {
 type source struct {
 	r        io.ReaderAt
 	off, end int64
+	noNUL    bool // NUL becomes 0x80
 }
 
 // read fills p as far as the source goes; 0 and io.EOF at its end.
@@ -70,12 +81,23 @@ func (s *source) read(p []byte) (int, error) {
 	n, err := s.r.ReadAt(p, s.off)
 	s.off += int64(n)
 	if n > 0 {
+		if s.noNUL {
+			replaceNUL(p[:n])
+		}
 		return n, nil
 	}
 	if err == io.EOF || err == nil {
 		err = io.ErrUnexpectedEOF
 	}
 	return 0, err
+}
+
+// replaceNUL makes 0x80 of each NUL.
+func replaceNUL(b []byte) {
+	for i := bytes.IndexByte(b, 0); i >= 0; i = bytes.IndexByte(b, 0) {
+		b[i] = 0x80
+		b = b[i+1:]
+	}
 }
 
 // rawReader reads a source as it is.

@@ -1,6 +1,9 @@
 package message
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // fieldID names a header field that the scanner keeps.
 type fieldID uint8
@@ -72,11 +75,15 @@ func lookupField(name []byte) fieldID {
 }
 
 // unfoldBytes removes the line breaks of a folded value in place, and the
-// white space around it (RFC 5322 section 2.2.3).
+// white space around it (RFC 5322 section 2.2.3). A CR that breaks no line
+// separates words: it becomes a space.
 func unfoldBytes(b []byte) []byte {
 	if bytes.IndexByte(b, '\n') >= 0 || bytes.IndexByte(b, '\r') >= 0 {
 		n := 0
-		for _, c := range b {
+		for i, c := range b {
+			if c == '\r' && i+1 < len(b) && !strings.ContainsRune(" \t\r\n", rune(b[i+1])) {
+				c = ' '
+			}
 			if c != '\r' && c != '\n' {
 				b[n] = c
 				n++

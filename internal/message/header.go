@@ -110,17 +110,21 @@ func (f Fields) Text(name string) string {
 // AppendHeaderFields appends to dst the fields of a header block whose name is
 // in names, in the block's order and as they stand but with CRLF line ends, and
 // a blank line: HEADER.FIELDS of IMAP (RFC 9051 section 6.4.5). With not set it
-// takes all other fields: HEADER.FIELDS.NOT.
+// takes all other fields and lines, and the blank line only if the block has
+// it: HEADER.FIELDS.NOT. NUL becomes 0x80.
 func AppendHeaderFields(dst, block []byte, names []string, not bool) []byte {
 	for {
-		var f Field
-		f, block = nextField(block)
+		f, rest := nextField(block)
 		if f.Raw == nil {
+			if not && len(block) == 0 {
+				return dst
+			}
 			return append(dst, '\r', '\n')
 		}
 		if named(f, names) != not {
-			dst = appendCRLF(dst, f.Raw)
+			dst = appendCRLF(dst, f.Raw, !not)
 		}
+		block = rest
 	}
 }
 
@@ -133,20 +137,22 @@ func named(f Field, names []string) bool {
 	return false
 }
 
-// appendCRLF appends whole lines with CRLF line ends; a last line without one
-// gets it.
-func appendCRLF(dst, lines []byte) []byte {
+// appendCRLF appends lines with CRLF line ends. With end set a last line
+// without a line end gets one.
+func appendCRLF(dst, lines []byte, end bool) []byte {
+	start := len(dst)
 	for len(lines) > 0 {
 		line, rest, whole := cut(lines)
 		if whole {
-			line = line[:len(line)-1]
+			line = bytes.TrimSuffix(line[:len(line)-1], []byte{'\r'})
 		}
-		if n := len(line); n > 0 && line[n-1] == '\r' {
-			line = line[:n-1]
+		dst = append(dst, line...)
+		if whole || end {
+			dst = append(dst, '\r', '\n')
 		}
-		dst = append(append(dst, line...), '\r', '\n')
 		lines = rest
 	}
+	replaceNUL(dst[start:])
 	return dst
 }
 

@@ -258,17 +258,18 @@ func joinContinuations(list []Param) []Param {
 		}
 	}
 	var out []Param
-	for _, p := range list {
-		name, _, ok := splitSection(p)
-		if !ok {
+	for _, p := range list { // first those that are whole as they stand
+		if strings.IndexByte(p.Name, '*') < 0 {
 			out = addParam(out, p)
-			continue
 		}
-		joined, ok := joinSections(name, pieces[strings.ToLower(name)])
-		if !ok {
-			joined = p
+	}
+	for _, p := range list {
+		if name, _, ok := splitSection(p); ok {
+			if joined, ok := joinSections(name, pieces[strings.ToLower(name)]); ok {
+				p = joined
+			}
 		}
-		out = addParam(out, joined)
+		out = addParam(out, p)
 	}
 	return out
 }

@@ -65,6 +65,16 @@ type openPart struct {
 	digest bool // its children are messages by default
 }
 
+// endHeader says where the header ends.
+func (o *openPart) endHeader(end mark) {
+	if o.header.pos > end.pos {
+		o.header = end
+	}
+	o.body = end
+	o.part.HeaderStart, o.part.BodyStart = o.header.pos, end.pos
+	o.part.HeaderVSize, o.part.HeaderLines = end.virt-o.header.virt, end.lines-o.header.lines
+}
+
 // delimiter is the boundary of an open multipart.
 type delimiter struct {
 	boundary []byte
@@ -108,6 +118,7 @@ func NewScanner() *Scanner {
 		field: make([]byte, 0, 512),
 	}
 	s.push(&Part{Summary: new(Summary)}, mark{}, false)
+	s.nextLine(0)
 	return s
 }
 
@@ -137,7 +148,7 @@ func (s *Scanner) Finish() *Part {
 	switch {
 	case !s.midline || s.decided:
 	case s.state == inHeader:
-		s.headerLine(s.pending)
+		s.headerLine(s.pending, 0)
 	case s.state == inBody:
 		s.bodyLine(s.pending)
 	}
@@ -236,10 +247,7 @@ func (s *Scanner) headerBytes(p []byte) []byte {
 		line = s.pending
 	}
 	if whole {
-		s.headerLine(line)
-		if s.state == inHeader && s.start != s.at {
-			s.nextLine(eol)
-		}
+		s.headerLine(line, eol)
 	}
 	return rest
 }
@@ -258,11 +266,10 @@ func (s *Scanner) delimiterBytes(p []byte) []byte {
 // with the epilogue.
 func (s *Scanner) afterDelimiter() {
 	s.nextLine(0)
-	if s.closing {
-		s.state = inBody
-		return
+	s.state = inBody
+	if !s.closing {
+		s.push(&Part{}, s.at, true)
 	}
-	s.push(&Part{}, s.at, true)
 }
 
 // bodyBytes takes body bytes, watching for boundaries, and returns the rest
@@ -359,13 +366,15 @@ func (s *Scanner) push(p *Part, start mark, mime bool) {
 	s.boundary = nil
 	s.wanted = noField
 	s.state = inHeader
-	s.nextLine(0)
 }
 
 // pop ends the open parts from index n on at the mark end.
 func (s *Scanner) pop(n int, end mark) {
 	for i := range s.open[n:] {
 		o := &s.open[n+i]
+		if end.pos < o.body.pos { // the blank line is the break before the boundary
+			o.endHeader(end)
+		}
 		o.part.End = end.pos
 		o.part.BodyVSize = end.virt - o.body.virt
 		o.part.BodyLines = end.lines - o.body.lines

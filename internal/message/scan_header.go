@@ -2,25 +2,27 @@ package message
 
 import "bytes"
 
-// headerLine takes a line of the header block, its line break included (when
-// it has one, and when the line was short enough to be kept whole).
-func (s *Scanner) headerLine(line []byte) {
+// headerLine takes a line of the header block that ends with eol bytes of line
+// break (0 at the end of the message); a very long line is not all there.
+func (s *Scanner) headerLine(line []byte, eol int64) {
 	if blank(line) {
 		s.endHeader(s.at, true)
+		s.nextLine(eol)
 		return
 	}
 	if len(s.delims) > 0 {
 		if i, closing := s.findDelimiter(line); i >= 0 {
-			s.headerDelimiter(i, closing, line[len(line)-1] == '\n')
+			s.headerDelimiter(i, closing, eol > 0)
 			return
 		}
 	}
-	if line[0] != ' ' && line[0] != '\t' {
+	if line[0] == ' ' || line[0] == '\t' {
+		s.keepField(line)
+	} else {
 		s.endField()
 		s.beginField(line)
-		return
 	}
-	s.keepField(line)
+	s.nextLine(eol)
 }
 
 // headerDelimiter meets a boundary inside a header block: the block ends
@@ -98,9 +100,7 @@ func (s *Scanner) endHeader(end mark, blank bool) {
 	s.endField()
 	o := s.top()
 	p := o.part
-	p.HeaderStart, p.BodyStart = o.header.pos, end.pos
-	p.HeaderVSize, p.HeaderLines = end.virt-o.header.virt, end.lines-o.header.lines
-	o.body = end
+	o.endHeader(end)
 	if !o.mime {
 		p.forgetContent()
 	}
@@ -111,7 +111,6 @@ func (s *Scanner) endHeader(end mark, blank bool) {
 		}
 	}
 	s.state = inBody
-	s.nextLine(0)
 	s.openBody(o, blank)
 }
 

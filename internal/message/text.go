@@ -25,7 +25,7 @@ func (p *Part) IsAttachment() bool { return strings.EqualFold(p.Disposition, "at
 func (p *Part) TextReader(r io.ReaderAt) io.Reader {
 	text, err := p.BinaryReader(r)
 	if err != nil {
-		text = p.Body().Reader(r)
+		text = p.Body().exact(r)
 	}
 	if enc, err := lookupCharset(p.Param("charset")); err == nil && enc != nil {
 		text = transform.NewReader(text, enc.NewDecoder())

@@ -19,12 +19,12 @@ var ErrUnknownEncoding = errors.New("unknown content-transfer-encoding")
 func (p *Part) BinaryReader(r io.ReaderAt) (io.Reader, error) {
 	switch encoding := strings.ToLower(p.Encoding); encoding {
 	case "", "7bit", "8bit", "binary":
-		return p.Body().Reader(r), nil
+		return p.Body().exact(r), nil
 	case "base64": // line ends do not matter: no need to convert them
 		stored := &rawReader{source{r: r, off: p.BodyStart, end: p.End}}
 		return newDecodeReader(stored, new(base64Decoder)), nil
 	case "quoted-printable":
-		return newDecodeReader(p.Body().Reader(r), new(qpDecoder)), nil
+		return newDecodeReader(p.Body().exact(r), new(qpDecoder)), nil
 	default:
 		return nil, fmt.Errorf("%w: %q", ErrUnknownEncoding, encoding)
 	}
