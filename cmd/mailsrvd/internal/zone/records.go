@@ -1,0 +1,116 @@
+// Package zone knows the DNS records that a mail domain needs: it writes the
+// lines to paste into the zone, and compares the zone with them.
+package zone
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"svc.plus/mailsrvd/dkim"
+)
+
+// Domain is what the records depend on.
+type Domain struct {
+	// Name is the mail domain, Hostname this server.
+	Name, Hostname string
+	// Addresses are the server's public addresses, as far as it knows them.
+	Addresses []netip.Addr
+	// Postmaster gets the DMARC reports.
+	Postmaster string
+	// Keys are the DKIM keys of the domain.
+	Keys []Key
+	// Ports of the services for clients; 0 is off.
+	Submission, Submissions, IMAP, IMAPS int
+}
+
+// Key is one DKIM key.
+type Key struct {
+	Selector string
+	Key      *dkim.Key
+}
+
+// Record is one line of a zone.
+type Record struct {
+	// Name is absolute, without the final dot.
+	Name string `json:"name"`
+	Type string `json:"type"`
+	// Value is in the form of a zone file; names in it end in a dot.
+	Value string `json:"value"`
+	// About says what the record is for.
+	About string `json:"about"`
+}
+
+// String is the line of a zone file.
+func (r Record) String() string {
+	return fmt.Sprintf("%s.\t3600\tIN\t%s\t%s", r.Name, r.Type, r.Value)
+}
+
+// Records are the records of d, in the order in which one would explain them.
+func (d Domain) Records() []Record {
+	records := []Record{{d.Name, "MX", "10 " + d.Hostname + ".", "the server that takes mail for " + d.Name}}
+	for _, a := range d.Addresses {
+		typ := "AAAA"
+		if a.Is4() {
+			typ = "A"
+		}
+		records = append(records, Record{d.Hostname, typ, a.String(), "its address; the provider must point the address back to this name (PTR)"})
+	}
+	records = append(records, Record{d.Name, "TXT", `"v=spf1 mx -all"`, "SPF: mail of this domain comes from its MX alone"})
+	for _, k := range d.Keys {
+		records = append(records, Record{dkim.RecordName(d.Name, k.Selector), "TXT", quoted(dkim.Record(k.Key)), "DKIM: the public half of the signing key"})
+	}
+	records = append(records, Record{"_dmarc." + d.Name, "TXT",
+		fmt.Sprintf(`"v=DMARC1; p=quarantine; rua=mailto:%s@%s"`, d.Postmaster, d.Name), "DMARC: what others do with mail that is neither; reports go to " + d.Postmaster})
+	return append(records, d.services()...)
+}
+
+// services are the SRV records by which mail programs find us (RFC 6186, RFC
+// 8314 section 5.1).
+func (d Domain) services() []Record {
+	var records []Record
+	for _, s := range []struct {
+		name string
+		port int
+		prio int
+	}{{"submissions", d.Submissions, 0}, {"submission", d.Submission, 10}, {"imaps", d.IMAPS, 0}, {"imap", d.IMAP, 10}} {
+		if s.port > 0 {
+			records = append(records, Record{"_" + s.name + "._tcp." + d.Name, "SRV", fmt.Sprintf("%d 1 %d %s.", s.prio, s.port, d.Hostname), "where mail programs find the server"})
+		}
+	}
+	return records
+}
+
+// quoted cuts text into the strings of a TXT record, at most 255 bytes each.
+func quoted(text string) string {
+	var parts []string
+	for len(text) > 255 {
+		parts = append(parts, `"`+text[:255]+`"`)
+		text = text[255:]
+	}
+	return strings.Join(append(parts, `"`+text+`"`), " ")
+}
+
+// PublicAddresses are the addresses of this host's interfaces that the Internet
+// can reach. Behind NAT there are none.
+func PublicAddresses() []netip.Addr {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var public []netip.Addr
+	for _, a := range addrs {
+		p, err := netip.ParsePrefix(a.String())
+		if err != nil {
+			continue
+		}
+		if ip := p.Addr().Unmap(); ip.IsGlobalUnicast() && !ip.IsPrivate() && !sharedNAT.Contains(ip) {
+			public = append(public, ip)
+		}
+	}
+	return public
+}
+
+// sharedNAT is the space of carriers' NAT (RFC 6598).
+var sharedNAT = netip.MustParsePrefix("100.64.0.0/10")

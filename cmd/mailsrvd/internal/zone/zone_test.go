@@ -1,0 +1,193 @@
+package zone
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	mdns "github.com/miekg/dns"
+
+	"svc.plus/mailsrvd/dkim"
+	"svc.plus/mailsrvd/internal/dns"
+)
+
+// testKey is made once; the tests only read it.
+func testKey(t *testing.T) *dkim.Key {
+	t.Helper()
+	k, err := dkim.GenerateKey(dkim.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func domain(k *dkim.Key) Domain {
+	return Domain{
+		Name: "example.org", Hostname: "mail.example.org", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
+		Postmaster: "pm", Keys: []Key{{"s1", k}}, Submission: 587, Submissions: 465, IMAP: 143, IMAPS: 993,
+	}
+}
+
+const reverse = "1.2.0.192.in-addr.arpa PTR mail.example.org\n" +
+	"1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa PTR mail.example.org\n"
+
+// good is the zone that Records writes.
+func good(d Domain) string {
+	var b strings.Builder
+	for _, r := range d.Records() {
+		b.WriteString(r.String() + "\n")
+	}
+	return b.String() + reverse
+}
+
+func noFetch(context.Context, string) (string, error) { return "", errors.New("not asked for") }
+
+// TestPrintedRecordsPassTheCheck: whoever pastes what we print is done.
+func TestPrintedRecordsPassTheCheck(t *testing.T) {
+	d := domain(testKey(t))
+	f, err := dns.NewFake(good(d))
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, good(d))
+	}
+	if findings := d.Check(context.Background(), f.Resolver(), noFetch); len(findings) > 0 {
+		t.Errorf("%+v", findings)
+	}
+}
+
+func TestRecordsAreZoneLines(t *testing.T) {
+	rsa, err := dkim.GenerateKey(dkim.RSA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := domain(rsa)
+	d.IMAP = 0
+	types := map[string]int{}
+	for _, r := range d.Records() {
+		rr, err := mdns.NewRR(r.String())
+		if err != nil {
+			t.Errorf("%s: %v", r, err)
+			continue
+		}
+		types[mdns.TypeToString[rr.Header().Rrtype]]++
+		if txt, ok := rr.(*mdns.TXT); ok && strings.Contains(r.Name, "_domainkey") {
+			if err := dkim.CompareRecord([]string{strings.Join(txt.Txt, "")}, rsa); err != nil {
+				t.Errorf("%s: %v", r, err)
+			}
+		}
+	}
+	if types["MX"] != 1 || types["A"] != 1 || types["AAAA"] != 1 || types["TXT"] != 3 || types["SRV"] != 3 {
+		t.Errorf("%v", types)
+	}
+}
+
+func TestFindings(t *testing.T) {
+	k := testKey(t)
+	d := domain(k)
+	other := dkim.ZoneLine("example.org", "s1", testKey(t)) + "\n"
+	for _, tt := range []struct {
+		name   string
+		remove []string // names taken out of the good zone
+		add    string
+		fail   string
+		want   string // About, and whether it is a warning
+		text   string
+		mend   string
+	}{
+		{name: "no MX", remove: []string{"example.org"}, add: `example.org TXT "v=spf1 ip4:192.0.2.1 ip6:2001:db8::1 -all"`, want: "MX", text: "no MX", mend: "MX 10 mail.example.org."},
+		{name: "another MX", remove: []string{"example.org"}, add: "example.org MX 10 other.example.net\nexample.org TXT \"v=spf1 ip4:192.0.2.1 ip6:2001:db8::1 -all\"", want: "MX", text: "is other.example.net, not", mend: "MX 10"},
+		{name: "null MX", remove: []string{"example.org"}, add: "example.org MX 0 .\nexample.org TXT \"v=spf1 ip4:192.0.2.1 ip6:2001:db8::1 -all\"", want: "MX", text: "takes no mail", mend: "MX 10"},
+		{name: "no address", remove: []string{"mail.example.org"}, want: "address", text: "no address", mend: "A (and AAAA)"},
+		{name: "alias", remove: []string{"mail.example.org"}, add: "mail.example.org CNAME h.example.org\nh.example.org A 192.0.2.1", want: "address", text: "CNAME", mend: "records of its own"},
+		{name: "another address", add: "mail.example.org A 192.0.2.9\n9.2.0.192.in-addr.arpa PTR mail.example.org", want: "address warning", text: "192.0.2.9", mend: "NAT"},
+		{name: "no PTR", remove: []string{"1.2.0.192.in-addr.arpa"}, want: "PTR warning", text: "no reverse", mend: "provider"},
+		{name: "another PTR", remove: []string{"1.2.0.192.in-addr.arpa"}, add: "1.2.0.192.in-addr.arpa PTR host1.example.net", want: "PTR warning", text: "leads back to host1.example.net", mend: "provider"},
+		{name: "no SPF", remove: []string{"example.org"}, add: "example.org MX 10 mail.example.org", want: "SPF", text: "no SPF", mend: "v=spf1 mx -all"},
+		{name: "two SPF", add: `example.org TXT "v=spf1 -all"`, want: "SPF", text: "2 SPF records", mend: "keep one"},
+		{name: "SPF without us", remove: []string{"example.org"}, add: "example.org MX 10 mail.example.org\nexample.org TXT \"v=spf1 ip4:192.0.2.1 -all\"", want: "SPF", text: "fail for our address 2001:db8::1", mend: "ip6:"},
+		{name: "no DKIM record", remove: []string{"s1._domainkey.example.org"}, want: "DKIM", text: "no DKIM record", mend: "TXT"},
+		{name: "DKIM record of another key", remove: []string{"s1._domainkey.example.org"}, add: other, want: "DKIM", text: "another key", mend: "TXT"},
+		{name: "no DMARC", remove: []string{"_dmarc.example.org"}, want: "DMARC warning", text: "no DMARC", mend: "v=DMARC1; p=quarantine"},
+		{name: "two DMARC", add: `_dmarc.example.org TXT "v=DMARC1; p=none"`, want: "DMARC", text: "2 DMARC", mend: "keep one"},
+		{name: "DMARC without policy", remove: []string{"_dmarc.example.org"}, add: `_dmarc.example.org TXT "v=DMARC1; rua=mailto:x@y"`, want: "DMARC", text: "no policy", mend: "p=none"},
+		{name: "MTA-STS without policy", add: `_mta-sts.example.org TXT "v=STSv1; id=1"`, want: "MTA-STS", text: "cannot be read", mend: "https://mta-sts.example.org/.well-known/mta-sts.txt"},
+		{name: "resolver down for one name", fail: "_dmarc.example.org", want: "DMARC warning", text: "could not be looked up", mend: "later"},
+		{name: "nothing wrong"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f, err := dns.NewFake(good(d))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, n := range tt.remove {
+				f.Remove(n)
+			}
+			if err := f.Add(tt.add); err != nil {
+				t.Fatal(err)
+			}
+			if tt.fail != "" {
+				f.Fail(tt.fail)
+			}
+			findings := d.Check(context.Background(), f.Resolver(), noFetch)
+			if tt.want == "" {
+				if len(findings) > 0 {
+					t.Errorf("%+v", findings)
+				}
+				return
+			}
+			i := slices.IndexFunc(findings, func(g Finding) bool {
+				about := g.About
+				if g.Warning {
+					about += " warning"
+				}
+				return about == tt.want && strings.Contains(g.Text, tt.text) && strings.Contains(g.Mend, tt.mend)
+			})
+			if i < 0 || len(findings) > 1 {
+				t.Errorf("findings: %+v", findings)
+			}
+		})
+	}
+}
+
+func TestMTASTSPolicyMustNameUs(t *testing.T) {
+	d := domain(testKey(t))
+	for policy, fine := range map[string]bool{
+		"version: STSv1\r\nmode: enforce\r\nmx: mail.example.org\r\nmax_age: 86400\r\n": true,
+		"version: STSv1\nmode: enforce\nmx: *.example.org\n":                            true,
+		"version: STSv1\nmode: enforce\nmx: *.mail.example.org\nmx: example.org\n":      false,
+		"": false,
+	} {
+		f, err := dns.NewFake(good(d) + "_mta-sts.example.org TXT \"v=STSv1; id=1\"\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		findings := d.Check(context.Background(), f.Resolver(), func(_ context.Context, url string) (string, error) { return policy, nil })
+		if (len(findings) == 0) != fine {
+			t.Errorf("%q: %+v", policy, findings)
+		}
+	}
+}
+
+func TestDomainWithoutKeyIsWarned(t *testing.T) {
+	d := domain(testKey(t))
+	d.Keys = nil
+	f, err := dns.NewFake(good(d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	findings := d.Check(context.Background(), f.Resolver(), noFetch)
+	if len(findings) != 1 || findings[0].About != "DKIM" || !findings[0].Warning {
+		t.Errorf("%+v", findings)
+	}
+}
+
+func TestPublicAddressesAreReachable(t *testing.T) {
+	for _, a := range PublicAddresses() {
+		if regexp.MustCompile(`^(10|127|192\.168|100\.6[4-9]|fe80|fd)`).MatchString(a.String()) {
+			t.Errorf("%s is not public", a)
+		}
+	}
+}
