@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -38,6 +39,8 @@ type Report struct {
 	// Missing says that there is no Maildir, Odd that it is none.
 	Missing bool   `json:"missing,omitempty"`
 	Odd     string `json:"odd,omitempty"`
+
+	uid int
 }
 
 // MaxListed bounds the names in a Report.
@@ -49,21 +52,27 @@ func (r *Report) Fine() bool {
 	return r.ForeignCount == 0 && len(r.Unreadable) == 0 && r.Odd == ""
 }
 
-// Mend is the command that gives the user what is his; empty if all is.
+// Mend is the command that gives the user what is his; empty if all is, or if a
+// human must look first. root will paste it, while the user can still change
+// things: find stays on the file system, changes entries through the directory
+// they were found in, follows no link, and leaves files alone that have a second
+// name, which may lie outside the Maildir.
 func (r *Report) Mend() string {
-	if r.Fine() || r.Odd != "" {
+	if r.ForeignCount == 0 || r.Odd != "" || r.Missing {
 		return ""
 	}
-	return fmt.Sprintf("find %s ! -user %s -exec chown -h %s: {} +", shellQuote(r.Maildir), r.User, r.User)
+	return fmt.Sprintf(`find %s -xdev ! -user %d \( -type d -o -type f -links 1 \) -execdir chown -h %d:%d {} +`,
+		shellQuote(r.Maildir), r.uid, r.uid, r.Group)
 }
 
 func shellQuote(s string) string {
-	for _, c := range s {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '/' || c == '.' || c == '-' || c == '_') {
-			return "'" + s + "'"
-		}
+	plain := func(c rune) bool {
+		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("/.-_+@", c)
 	}
-	return s
+	if strings.IndexFunc(s, func(c rune) bool { return !plain(c) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // Shared asks for a Maildir that a group may use, too (mode 2770).
@@ -103,8 +112,8 @@ func Make(ctx context.Context, owner asuser.Owner, maildir string, shared *Share
 	return made, nil
 }
 
-// share opens the four directories as the user, so that no link of his leads
-// elsewhere, and changes what was opened as root.
+// share opens the Maildir's directories as the user, so that no link of his
+// leads elsewhere, and changes what was opened as root.
 func share(ctx context.Context, owner asuser.Owner, maildir string, s Shared) error {
 	var dirs []*os.File
 	defer func() {
@@ -112,20 +121,9 @@ func share(ctx context.Context, owner asuser.Owner, maildir string, s Shared) er
 			d.Close()
 		}
 	}()
-	err := asuser.Do(ctx, owner, func() error {
-		root, err := os.OpenRoot(maildir)
-		if err != nil {
-			return err
-		}
-		defer root.Close()
-		for _, name := range []string{".", "cur", "new", "tmp"} {
-			d, err := root.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
-			if err != nil {
-				return err
-			}
-			dirs = append(dirs, d)
-		}
-		return nil
+	err := asuser.Do(ctx, owner, func() (err error) {
+		dirs, err = openDirs(maildir)
+		return err
 	})
 	if err != nil {
 		return err
@@ -149,9 +147,37 @@ func share(ctx context.Context, owner asuser.Owner, maildir string, s Shared) er
 	return nil
 }
 
+// openDirs opens the root, its folders, and cur, new and tmp of each.
+func openDirs(maildir string) (dirs []*os.File, err error) {
+	root, err := os.OpenRoot(maildir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	folders, err := fs.Glob(root.FS(), ".[^.]*")
+	if err != nil {
+		return nil, err
+	}
+	for _, folder := range append([]string{"."}, folders...) {
+		if fi, err := root.Lstat(folder); err != nil || !fi.IsDir() {
+			continue // a file beside the folders, or a link
+		}
+		for _, sub := range []string{".", "cur", "new", "tmp"} {
+			d, err := root.OpenFile(path.Join(folder, sub), os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+			if errors.Is(err, fs.ErrNotExist) && folder != "." {
+				continue
+			} else if err != nil {
+				return dirs, err
+			}
+			dirs = append(dirs, d)
+		}
+	}
+	return dirs, nil
+}
+
 // Check looks at a Maildir as its owner and changes nothing.
 func Check(ctx context.Context, owner asuser.Owner, maildir string) (*Report, error) {
-	r := &Report{User: owner.Name, Maildir: maildir}
+	r := &Report{User: owner.Name, Maildir: maildir, uid: owner.UID}
 	err := asuser.Do(ctx, owner, func() error {
 		fi, err := os.Stat(maildir)
 		switch {
@@ -162,6 +188,9 @@ func Check(ctx context.Context, owner asuser.Owner, maildir string) (*Report, er
 			return err
 		case !fi.IsDir():
 			r.Odd = "is not a directory"
+			return nil
+		case int(fi.Sys().(*syscall.Stat_t).Uid) != owner.UID:
+			r.Odd = fmt.Sprintf("belongs to uid %d, not to %s", fi.Sys().(*syscall.Stat_t).Uid, owner.Name)
 			return nil
 		}
 		root, err := os.OpenRoot(maildir)

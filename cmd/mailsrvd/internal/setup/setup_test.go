@@ -75,8 +75,16 @@ func TestMakeSharedMaildirInheritsItsGroup(t *testing.T) {
 	needRoot(t)
 	o := home(t, 20001)
 	dir := filepath.Join(o.Home, "Maildir")
+	if _, err := Make(ctx, o, filepath.Join(dir, ".Sent"), nil); err != nil { // an old folder
+		t.Fatal(err)
+	}
 	if _, err := Make(ctx, o, dir, &Shared{GID: 8}); err != nil {
 		t.Fatal(err)
+	}
+	for _, d := range []string{".Sent", ".Sent/new"} {
+		if fi, err := os.Stat(filepath.Join(dir, d)); err != nil || modeBits(fi.Mode()) != 0o2770 {
+			t.Errorf("%s: %v, %v", d, fi.Mode(), err)
+		}
 	}
 	r, err := Check(ctx, o, dir)
 	if err != nil || r.Mode != "2770" || r.Group != 8 {
@@ -146,7 +154,7 @@ func TestCheckFindsForeignFilesAndTheMendWorks(t *testing.T) {
 	if r.Fine() || r.ForeignCount != MaxListed+6 || len(r.Foreign) != MaxListed || r.Messages != MaxListed+5 || len(r.Unreadable) != 1 || r.Unreadable[0] != closed {
 		t.Errorf("%+v", r)
 	}
-	mend := strings.NewReplacer(o.Name+":", "20001:20001", "-user "+o.Name, "-user 20001").Replace(r.Mend())
+	mend := r.Mend()
 	if out, err := exec.Command("sh", "-c", mend).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v %s", mend, err, out)
 	}
@@ -171,8 +179,58 @@ func TestCheckOfNothing(t *testing.T) {
 }
 
 func TestMendQuotesOddNames(t *testing.T) {
-	r := &Report{User: "u", Maildir: "/home/a b/Maildir", ForeignCount: 1}
-	if got := r.Mend(); !strings.Contains(got, "find '/home/a b/Maildir' ") {
-		t.Error(got)
+	for dir, want := range map[string]string{"/home/a/Maildir": "find /home/a/Maildir ", "/home/a b/it's": `find '/home/a b/it'\''s' `} {
+		r := &Report{User: "u", Maildir: dir, ForeignCount: 1}
+		if got := r.Mend(); !strings.HasPrefix(got, want) {
+			t.Error(got)
+		}
+	}
+}
+
+// TestMendLeavesOtherNamesAlone: a user who links another's file into his
+// Maildir must not be given it by the pasted command.
+func TestMendLeavesOtherNamesAlone(t *testing.T) {
+	needRoot(t)
+	o := home(t, 20001)
+	dir := filepath.Join(o.Home, "Maildir")
+	if _, err := Make(ctx, o, dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	victim := filepath.Join(filepath.Dir(o.Home), "secret")
+	if err := os.WriteFile(victim, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(victim, filepath.Join(dir, "new", "hard")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(victim, filepath.Join(dir, "new", "soft")); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Check(ctx, o, dir)
+	if err != nil || r.ForeignCount != 2 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if out, err := exec.Command("sh", "-c", r.Mend()).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	fi, err := os.Stat(victim)
+	if err != nil || fi.Sys().(*syscall.Stat_t).Uid != 0 {
+		t.Errorf("the victim's file was given away: %v", err)
+	}
+}
+
+func TestMaildirThatIsAnothersGetsNoMend(t *testing.T) {
+	needRoot(t)
+	o := home(t, 20001)
+	link := filepath.Join(o.Home, "Maildir")
+	if err := os.Symlink("/etc", link); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Check(ctx, o, link)
+	if err != nil || !strings.Contains(r.Odd, "belongs to uid 0") || r.Mend() != "" || r.Fine() {
+		t.Errorf("%+v, %v, mend %q", r, err, r.Mend())
+	}
+	if _, err := Make(ctx, o, link, &Shared{GID: 8}); err == nil {
+		t.Error("/etc was shared")
 	}
 }
