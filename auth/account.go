@@ -8,6 +8,8 @@ package auth
 import (
 	"context"
 	"net/netip"
+	"path"
+	"strings"
 
 	"svc.plus/mailsrvd/internal/asuser"
 )
@@ -26,6 +28,19 @@ type Account struct {
 	// Self says that the configuration keeps this mail with the daemon's own
 	// identity, so that Options.MinUID does not apply.
 	Self bool
+}
+
+// MaildirPath is the absolute path of the account's mail. location is the
+// configured place, which counts when the account has none of its own: "~/" at
+// its start is the home directory, %u and %n the name, %h the home.
+func (a Account) MaildirPath(location string) string {
+	if a.Maildir != "" {
+		location = a.Maildir
+	}
+	if rest, ok := strings.CutPrefix(location, "~/"); ok {
+		location = a.Owner.Home + "/" + rest
+	}
+	return path.Clean(strings.NewReplacer("%%", "%", "%u", a.Name, "%n", a.Name, "%h", a.Owner.Home).Replace(location))
 }
 
 // Credentials are one attempt to log in.
