@@ -46,6 +46,9 @@ type Recipient struct {
 type Route struct {
 	Local  []Local
 	Remote []string
+	// Discard says that an alias throws the mail away: the address is good, and
+	// what else the Route names still counts.
+	Discard bool
 }
 
 // Local is one local delivery.
