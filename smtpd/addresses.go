@@ -17,6 +17,10 @@ type address struct {
 // String gives the address in its shortest valid form.
 func (a address) String() string { return quoteLocal(a.local) + "@" + a.domain }
 
+// folded is String with the domain in lower case: for comparing. Local parts
+// are their host's business.
+func (a address) folded() string { return quoteLocal(a.local) + "@" + strings.ToLower(a.domain) }
+
 // ascii reports whether the address needs no SMTPUTF8.
 func (a address) ascii() bool { return isASCII(a.local) && isASCII(a.domain) }
 

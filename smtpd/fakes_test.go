@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"svc.plus/mailsrvd/auth"
@@ -54,6 +55,18 @@ type delivery struct {
 // build makes a house and opens its door; edit changes the options.
 func build(t testing.TB, mode Mode, edit func(*Options)) *house {
 	t.Helper()
+	h := newHouse(t, mode, edit)
+	h.open(t, listen.Options{Name: mode.String()})
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		defer cancel()
+		h.Shutdown(ctx)
+	})
+	return h
+}
+
+func newHouse(t testing.TB, mode Mode, edit func(*Options)) *house {
+	t.Helper()
 	h := &house{local: map[string]error{}, log: &syncBuffer{}}
 	o := Options{
 		Mode:          mode,
@@ -81,13 +94,59 @@ func build(t testing.TB, mode Mode, edit func(*Options)) *house {
 		t.Fatal(err)
 	}
 	h.Server = s
-	h.open(t, listen.Options{Name: mode.String()})
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-		defer cancel()
-		s.Shutdown(ctx)
-	})
 	return h
+}
+
+// pipes is a listener without a network, for tests with a clock of their own
+// (testing/synctest).
+type pipes struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes", Net: "unix"} }
+
+// inBubble runs a test whose time passes only when everybody waits: patience
+// costs nothing and no load of the machine changes the result. It gets a
+// function that connects to the server.
+func inBubble(t *testing.T, mode Mode, edit func(*Options), test func(t *testing.T, h *house, dial func() net.Conn)) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+		h := newHouse(t, mode, func(o *Options) {
+			o.TLS = nil
+			if edit != nil {
+				edit(o)
+			}
+		})
+		served := make(chan error, 1)
+		go func() { served <- h.Serve(context.Background(), p) }()
+		var clients []net.Conn
+		test(t, h, func() net.Conn {
+			a, b := net.Pipe()
+			p.conns <- a
+			clients = append(clients, b)
+			return b
+		})
+		for _, c := range clients {
+			c.Close()
+		}
+		if err := h.Shutdown(context.Background()); err != nil {
+			t.Errorf("Shutdown = %v", err)
+		}
+		if err := <-served; err != nil {
+			t.Errorf("Serve = %v", err)
+		}
+	})
 }
 
 func (h *house) open(t testing.TB, o listen.Options) {
@@ -266,3 +325,10 @@ func serverTLS(t testing.TB) *tls.Config {
 }
 
 var clientTLS = &tls.Config{ServerName: "mx.test", InsecureSkipVerify: true}
+
+// forgetful is a Deliverer with a bug.
+type forgetful struct{}
+
+func (forgetful) Deliver(context.Context, message.Envelope, *message.Content, []message.Local) []error {
+	return nil
+}

@@ -58,7 +58,7 @@ func (l *lineReader) next() error {
 		return errNUL
 	}
 	l.eightBit = l.eightBit || hasEightBit(block)
-	if e := l.accept(block); e != nil {
+	if e := l.accept(1, 1+n); e != nil {
 		return e
 	}
 	if err == io.EOF {
@@ -69,33 +69,42 @@ func (l *lineReader) next() error {
 	return err
 }
 
-// accept puts a block into out, CRs at its end excepted: what they mean, the
-// next block tells.
-func (l *lineReader) accept(block []byte) error {
-	text := bytes.TrimRight(block, "\r")
-	held := len(block) - len(text)
-	if len(text) == 0 {
-		l.crs += held
-	} else {
-		if err := l.give(text); err != nil {
+// accept puts in[start:end] into out, CRs at its end excepted: what they mean,
+// the next block tells.
+func (l *lineReader) accept(start, end int) error {
+	for l.crs > 0 && start < end && l.in[start] == '\r' {
+		l.crs++
+		start++
+	}
+	held := 0
+	for end > start && l.in[end-1] == '\r' {
+		held++
+		end--
+	}
+	if start < end {
+		if err := l.give(start, end); err != nil {
 			return err
 		}
-		l.crs = held
+		l.crs = 0
 	}
-	if l.crs > maxCRs || l.crs > 1 && !l.repair {
+	if l.crs += held; l.crs > maxCRs || l.crs > 1 && !l.repair {
 		return errBareLineEnd
 	}
 	return nil
 }
 
-// give puts the CRs that were held back and text, which stands at in[1], into
-// out.
-func (l *lineReader) give(text []byte) error {
-	l.last = text[len(text)-1]
-	if l.crs > 0 && text[0] == '\n' { // accept let more than one pass only for repair
-		l.crs, l.in[0] = 0, '\r'
-		text = l.in[:1+len(text)]
+// give puts the CRs that were held back and in[start:end], which does not end
+// in CR, into out.
+func (l *lineReader) give(start, end int) error {
+	if l.crs > 1 && !l.repair {
+		return errBareLineEnd
 	}
+	l.last = l.in[end-1]
+	if l.crs > 0 && l.in[start] == '\n' {
+		start--
+		l.crs, l.in[start] = 0, '\r'
+	}
+	text := l.in[start:end]
 	switch {
 	case l.crs == 0 && cleanLines(text):
 		l.out = text

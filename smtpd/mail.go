@@ -56,7 +56,7 @@ func (s *session) reversePath(env *message.Envelope, p peer, from string) error 
 		return status.New(553, 6, 7, "The sender address needs SMTPUTF8")
 	}
 	env.ReversePath = a.String()
-	if !s.server.maySend(p, env.ReversePath) {
+	if !s.server.maySend(p, a) {
 		return status.New(553, 7, 1, "<"+env.ReversePath+">: not a sender address of this user")
 	}
 	return nil

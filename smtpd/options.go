@@ -93,7 +93,8 @@ type Options struct {
 	// Auth judges AUTH PLAIN and LOGIN (Submission).
 	Auth Authenticator
 	// SenderAllowed says whether the account may use the address as
-	// reverse-path and in the From field; nil allows every address.
+	// reverse-path and in the From field; nil allows every address. The domain
+	// is in lower case.
 	SenderAllowed func(account, address string) bool
 	// LocalUser names the account of a uid (Local); an error refuses the
 	// connection. root may use any sender.

@@ -50,14 +50,14 @@ type recipient struct {
 }
 
 // maySend reports whether the client may use the address as sender.
-func (s *Server) maySend(p peer, address string) bool {
+func (s *Server) maySend(p peer, a address) bool {
 	switch {
 	case !s.o.Mode.submits():
 		return true
 	case s.o.Mode == Local && p.uid == 0:
 		return true
 	}
-	return s.o.SenderAllowed(p.account, address)
+	return s.o.SenderAllowed(p.account, a.folded())
 }
 
 // newSession is called by go-smtp at the first EHLO.

@@ -74,7 +74,7 @@ func (s *session) checkAuthor(tx *transaction, fields []field, added *bytes.Buff
 		if err != nil {
 			return author{}, status.Wrap(err, 550, 6, 0, "The From field has no valid address")
 		}
-		if !s.server.maySend(tx.peer, a.String()) {
+		if !s.server.maySend(tx.peer, a) {
 			return author{}, status.New(553, 7, 1, "<"+a.String()+">: not a From address of this user")
 		}
 		if i == 0 {

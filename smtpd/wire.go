@@ -126,12 +126,13 @@ func (w *wire) nextCommand() error {
 		return err
 	}
 	line, ok := w.in.line()
+	until := time.Now().Add(w.server.o.Limits.Command) // for the whole line
 	for !ok {
 		if err := w.in.grow(); err != nil {
 			return w.part("500 5.5.6 Line is too long")
 		}
 		w.track.SetIdle(!w.message)
-		err := w.wait(w.server.o.Limits.Command)
+		err := w.wait(time.Until(until))
 		w.track.SetIdle(false)
 		if err != nil {
 			return w.readFailed(err)
