@@ -15,7 +15,7 @@ import (
 // times.
 func (ck *checker) certificates(context.Context) {
 	names, pairs := ck.cfg.TLS.Pairs()
-	covered := false
+	loaded, covered := 0, false
 	for i, p := range pairs {
 		if p.Certificate == "" || p.Key == "" {
 			continue // reported by the configuration itself
@@ -25,6 +25,8 @@ func (ck *checker) certificates(context.Context) {
 			ck.pairProblem(names[i], p, err)
 			continue
 		}
+		loaded++
+		ck.readable(names[i]+".key", p.Key)
 		now := time.Now()
 		if err := c.Check(now); errors.Is(err, listen.ErrExpired) {
 			ck.errorAt(names[i]+".certificate", err.Error(), "renew the certificate, then reload")
@@ -32,9 +34,9 @@ func (ck *checker) certificates(context.Context) {
 			ck.warnAt(names[i]+".certificate", fmt.Sprintf("%s ends in %d days, on %s", p.Certificate, int(left.Hours()/24), c.NotAfter().Format(time.DateOnly)),
 				"renew it now; does the renewal job run, and does it reload mailsrvd?")
 		}
-		covered = covered || c.Check(now, ck.cfg.Hostname) == nil || !errors.Is(c.Check(now, ck.cfg.Hostname), listen.ErrNotCovered)
+		covered = covered || !errors.Is(c.Check(now, ck.cfg.Hostname), listen.ErrNotCovered)
 	}
-	if len(pairs) > 0 && !covered && len(ck.problems) == 0 && ck.cfg.Hostname != "" {
+	if loaded > 0 && !covered && ck.cfg.Hostname != "" {
 		ck.errorAt("tls.certificate", "no certificate is for "+ck.cfg.Hostname, "get one for hostname, or set hostname to the certificate's name; clients refuse any other")
 	}
 }

@@ -16,7 +16,10 @@ func (a *app) checkConfigCommand() *cobra.Command {
 		Use:   "check-config",
 		Short: "Check the configuration and everything it names",
 		Long: `check-config reads the whole configuration and everything that it names, and
-prints every problem at once with file, line and the mend. It changes nothing.
+prints every problem at once with file, line and the mend: unknown keys, the
+certificates with their names and dates, the back end of [auth], DKIM keys,
+aliases, directories, ports, and the users' Maildirs. It changes nothing. Run it
+as root or as the daemon's user; others cannot read all files.
 
 Exit status: 0 fine, or warnings only; 1 warnings, with --strict; 2 errors.`,
 		Example: "  mailsrvd check-config\n  mailsrvd check-config --dns --strict\n  mailsrvd check-config -c new.toml --json",
@@ -46,6 +49,7 @@ Exit status: 0 fine, or warnings only; 1 warnings, with --strict; 2 errors.`,
 		},
 	}
 	c.Flags().BoolVar(&o.strict, "strict", false, "exit with 1 when there are warnings")
+	c.Flags().BoolVar(&o.dns, "dns", false, "also compare the DNS with what the domains need")
 	p.flag(c)
 	return c
 }

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"svc.plus/mailsrvd/cmd/mailsrvd/internal/senders"
+	"svc.plus/mailsrvd/dkim"
+)
+
+// authentication asks the back end for its own problems.
+func (ck *checker) authentication(ctx context.Context) {
+	p, f := backendOptions(ck.cfg, nil, nil, nil)
+	var err error
+	var warnings []string
+	key := "auth.pam.service"
+	if p != nil {
+		err, warnings = p.Check(ctx), p.Warnings()
+	} else {
+		key = "auth.passwd_file.path"
+		ck.readable(key, f.Path)
+		err, warnings = f.Check(ctx), f.Warnings()
+	}
+	for _, e := range flatten(err) {
+		mend := "see the message"
+		if errors.Is(e, fs.ErrNotExist) {
+			mend = "install deploy/pam/mailsrvd as /etc/pam.d/" + ck.cfg.Auth.PAM.Service
+			if f != nil {
+				mend = "make the file, or correct the path"
+			}
+		}
+		ck.errorAt(key, e.Error(), mend)
+	}
+	for _, w := range warnings {
+		ck.warnAt(key, w, "see the message")
+	}
+}
+
+// flatten takes joined errors apart.
+func flatten(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && strings.Contains(err.Error(), "\n") {
+		var all []error
+		for _, e := range joined.Unwrap() {
+			all = append(all, flatten(e)...)
+		}
+		return all
+	}
+	return []error{err}
+}
+
+// dkimKeys loads each key as the daemon would.
+func (ck *checker) dkimKeys(context.Context) {
+	signed := map[string]bool{}
+	for i, d := range ck.cfg.DKIM {
+		key := fmt.Sprintf("dkim[%d].key", i)
+		signed[d.Domain] = true
+		if d.Key == "" {
+			continue
+		}
+		k, err := dkim.LoadKey(d.Key)
+		if err != nil {
+			mend := "the file must be a private key in PEM"
+			if errors.Is(err, fs.ErrNotExist) {
+				mend = fmt.Sprintf("mailsrvd dkim genkey %s --selector %s", d.Domain, d.Selector)
+			}
+			ck.errorAt(key, err.Error(), mend)
+			continue
+		}
+		ck.readable(key, d.Key)
+		for _, w := range k.Warnings() {
+			ck.warnAt(key, d.Key+": "+w, "make a new key under another selector")
+		}
+	}
+	for _, d := range ck.cfg.Domains {
+		if !signed[d] && len(ck.cfg.DKIM) > 0 {
+			ck.warnAt("domains", "no [[dkim]] key signs the mail of "+d, "mailsrvd dkim genkey "+d)
+		}
+	}
+}
+
+// files reads the smaller files.
+func (ck *checker) files(context.Context) {
+	if _, err := ck.cfg.Relay.Password(); err != nil {
+		ck.errorAt("relay.password_file", err.Error(), "make the file, readable for the daemon")
+	} else if f := ck.cfg.Relay.PasswordFile; f != "" {
+		ck.readable("relay.password_file", f)
+	}
+	if _, err := senders.Load(ck.cfg.Submission.SendersFile); err != nil {
+		for _, e := range flatten(err) {
+			ck.errorAt("submission.senders_file", e.Error(), "correct the line, or the path")
+		}
+	}
+}
+
+// dns compares the zones with what the domains need.
+func (ck *checker) dns(ctx context.Context) {
+	findings, err := checkDNS(ctx, ck.cfg, nil)
+	if err != nil {
+		ck.errorAt("dns", err.Error(), "correct the key")
+		return
+	}
+	for _, f := range findings {
+		key := map[string]string{"address": "hostname", "PTR": "hostname", "DKIM": "dkim"}[f.About]
+		if key == "" {
+			key = "domains"
+		}
+		report := ck.errorAt
+		if f.Warning {
+			report = ck.warnAt
+		}
+		report(key, f.About+": "+f.Text, f.Mend)
+	}
+}
