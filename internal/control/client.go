@@ -75,7 +75,7 @@ func exchange(conn net.Conn, r Request, value any) error {
 	}
 	rerr := receive(bufio.NewReader(conn), r, value)
 	var failure *Error
-	if werr != nil && !errors.As(rerr, &failure) {
+	if werr != nil && rerr != nil && !errors.As(rerr, &failure) {
 		return fmt.Errorf("sending %s: %w", r.Name, werr)
 	}
 	return rerr

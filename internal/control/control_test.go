@@ -152,8 +152,11 @@ func TestBrokenBodyIsNeverTakenForWhole(t *testing.T) {
 	}
 }
 
-func TestEarlyRefusalReachesACallerThatStillSends(t *testing.T) {
+func TestEarlyAnswerReachesACallerThatStillSends(t *testing.T) {
 	path := start(t, Options{Handlers: testHandlers})
+	if err := Do(t.Context(), path, Request{Name: "nothing", Body: io.LimitReader(endless{}, 64<<20)}, &struct{}{}); err != nil {
+		t.Errorf("a value: %v", err)
+	}
 	err := Do(t.Context(), path, Request{Name: "missing", Body: io.LimitReader(endless{}, 64<<20)}, nil)
 	var e *Error
 	if !errors.As(err, &e) || e.Kind != NotFound {
