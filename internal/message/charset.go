@@ -117,7 +117,9 @@ func lookupCharset(name string) (encoding.Encoding, error) {
 		return enc, nil
 	}
 	if rest, ok := strings.CutPrefix(name, "cp125"); ok {
-		return htmlindex.Get("windows-125" + rest)
+		if enc, err := htmlindex.Get("windows-125" + rest); err == nil {
+			return enc, nil
+		}
 	}
 	if enc, err := ianaindex.MIME.Encoding(name); err == nil && enc != nil {
 		return enc, nil

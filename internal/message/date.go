@@ -17,18 +17,18 @@ var ErrDate = errors.New("no date")
 // is in the zone of the value. The only error is ErrDate.
 func ParseDate(value string) (time.Time, error) {
 	value = strings.TrimSpace(value)
-	if t, err := time.Parse(time.RFC3339, value); err == nil {
-		return t, nil
+	if len(value) > 10 && value[10] == 'T' {
+		if t, err := time.Parse(time.RFC3339, value); err == nil {
+			return t, nil
+		}
 	}
 	d := dateParser{year: -1, zone: time.UTC}
-	f := fieldParser{[]byte(value)}
 	for n := 0; n < 16; n++ {
-		f.skipCFWS()
-		word := f.dateWord()
-		if len(word) == 0 {
+		var word string
+		if word, value = dateWord(value); word == "" {
 			break
 		}
-		if !d.take(string(word)) {
+		if !d.take(word) {
 			return time.Time{}, ErrDate
 		}
 	}
@@ -37,21 +37,19 @@ func ParseDate(value string) (time.Time, error) {
 
 // dateWord takes the next run of characters that are no white space, comma or
 // comment.
-func (f *fieldParser) dateWord() []byte {
+func dateWord(s string) (word, rest string) {
 	i := 0
-	for i < len(f.b) && strings.IndexByte(" \t\r\n,(", f.b[i]) < 0 {
+	for i < len(s) && strings.IndexByte(" \t\r\n,(", s[i]) >= 0 {
+		if s[i] == '(' {
+			i += commentLen(s[i:]) - 1
+		}
 		i++
 	}
-	word := f.b[:i]
-	for i < len(f.b) && f.b[i] == ',' {
+	start := i
+	for i < len(s) && strings.IndexByte(" \t\r\n,(", s[i]) < 0 {
 		i++
 	}
-	f.b = f.b[i:]
-	if len(word) == 0 && i > 0 {
-		f.skipCFWS()
-		return f.dateWord()
-	}
-	return word
+	return s[start:i], s[i:]
 }
 
 // dateParser collects what the words of a date say.
@@ -67,10 +65,10 @@ type dateParser struct {
 // take uses one word and reports whether it can be part of a date.
 func (d *dateParser) take(word string) bool {
 	switch {
-	case strings.Contains(word, ":"):
-		return d.clock(word)
 	case d.timed && (word[0] == '+' || word[0] == '-'):
 		return d.offset(word)
+	case strings.IndexByte(word, ':') >= 0:
+		return d.clock(word)
 	case '0' <= word[0] && word[0] <= '9':
 		return d.number(word)
 	}
@@ -133,20 +131,22 @@ func (d *dateParser) clock(word string) bool {
 		}
 		word = word[:i]
 	}
-	parts := strings.Split(word, ":")
-	if d.timed || len(parts) > 3 {
+	if d.timed || strings.Count(word, ":") > 2 {
 		return false
 	}
-	var n [3]int
-	for i, part := range parts {
-		v, err := strconv.Atoi(part)
-		if err != nil || v < 0 {
-			return false
-		}
-		n[i] = v
+	d.timed = true
+	hour, rest, _ := strings.Cut(word, ":")
+	minute, sec, found := strings.Cut(rest, ":")
+	if !found {
+		sec = "0"
 	}
-	d.hour, d.minute, d.sec, d.timed = n[0], n[1], n[2], true
-	return d.hour < 24 && d.minute < 60 && d.sec <= 60
+	return clockNumber(&d.hour, hour, 23) && clockNumber(&d.minute, minute, 59) && clockNumber(&d.sec, sec, 60)
+}
+
+func clockNumber(p *int, s string, most int) bool {
+	n, err := strconv.ParseUint(s, 10, 8)
+	*p = int(n)
+	return err == nil && *p <= most
 }
 
 // offset takes +hhmm. The first zone counts.

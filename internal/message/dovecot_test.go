@@ -5,11 +5,13 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -295,7 +297,8 @@ func (p *peer) differences(t *testing.T, n int, msg []byte, root *Part) []string
 	}
 	sectionsOf(t, ours, msg, root, "")
 	var found []string
-	for item, our := range ours {
+	for _, item := range slices.Sorted(maps.Keys(ours)) {
+		our := ours[item]
 		fetch := strings.Replace(strings.Replace(item, "BODY[", "BODY.PEEK[", 1), "BINARY[", "BINARY.PEEK[", 1)
 		if strings.HasSuffix(fetch, ">") {
 			fetch = strings.TrimSuffix(fetch, ">") + fmt.Sprintf(".%d>", root.VSize()/3)

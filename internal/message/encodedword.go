@@ -45,6 +45,7 @@ func (d *textDecoder) decode(s string) {
 		s = s[i+n:]
 	}
 	d.plain(s)
+	d.flush()
 }
 
 func (d *textDecoder) plain(s string) {

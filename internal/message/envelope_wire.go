@@ -32,8 +32,17 @@ func (w *wireWriter) envelope(m *Summary) {
 	w.field(m, fieldDate)
 	w.raw(" ")
 	w.subject(m)
-	from := m.From
-	for _, list := range [...]string{from, orElse(m.Sender, from), orElse(m.ReplyTo, from), m.To, m.Cc, m.Bcc} {
+	w.raw(" ")
+	from := len(w.b)
+	w.addresses(m.From)
+	end := len(w.b)
+	for _, list := range [...]string{m.Sender, m.ReplyTo} {
+		w.raw(" ")
+		if !w.addresses(list) {
+			w.b = append(w.b[:len(w.b)-len("NIL")], w.b[from:end]...)
+		}
+	}
+	for _, list := range [...]string{m.To, m.Cc, m.Bcc} {
 		w.raw(" ")
 		w.addresses(list)
 	}
@@ -42,15 +51,6 @@ func (w *wireWriter) envelope(m *Summary) {
 	w.raw(" ")
 	w.field(m, fieldMessageID)
 	w.raw(")")
-}
-
-// orElse returns list, or other if there is no address in list.
-func orElse(list, other string) string {
-	p := addressParser{s: list}
-	if _, ok := p.next(); ok {
-		return list
-	}
-	return other
 }
 
 func (w *wireWriter) field(m *Summary, id fieldID) {
@@ -80,24 +80,21 @@ func collapse(s string) string {
 
 func isWSP(r rune) bool { return r == ' ' || r == '\t' || r == '\r' || r == '\n' }
 
-// addresses writes an address list, or NIL if there is none.
-func (w *wireWriter) addresses(list string) {
-	p := addressParser{s: list}
+// addresses writes an address list, or NIL if there is none; it reports which.
+func (w *wireWriter) addresses(list string) bool {
+	p := &w.parser
+	p.s, p.group = list, false
 	start := len(w.b)
 	w.raw("(")
-	for {
-		a, ok := p.next()
-		if !ok {
-			break
-		}
+	for a, ok := p.next(); ok; a, ok = p.next() {
 		w.address(a)
 	}
 	if len(w.b) == start+1 {
-		w.b = w.b[:start]
-		w.raw("NIL")
-		return
+		w.b = append(w.b[:start], "NIL"...)
+		return false
 	}
 	w.raw(")")
+	return true
 }
 
 func (w *wireWriter) address(a Address) {

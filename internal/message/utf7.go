@@ -70,19 +70,21 @@ func (d *utf7Decoder) next(dst []byte, c byte) int {
 
 // unshift ends a shifted sequence at the byte c.
 func (d *utf7Decoder) unshift(dst []byte, c byte) int {
-	empty := d.empty
+	empty, n := d.empty, 0
+	if d.high != 0 { // half a pair
+		n = utf8.EncodeRune(dst, utf8.RuneError)
+	}
 	*d = utf7Decoder{}
 	switch {
 	case c == '-' && empty:
-		dst[0] = '+'
-		return 1
+		c = '+'
 	case c == '-':
-		return 0
+		return n
 	case c >= utf8.RuneSelf:
-		return utf8.EncodeRune(dst, utf8.RuneError)
+		return n + utf8.EncodeRune(dst[n:], utf8.RuneError)
 	}
-	dst[0] = c
-	return 1
+	dst[n] = c
+	return n + 1
 }
 
 // unit writes a UTF-16 code unit, joined with the one before where they are a

@@ -10,8 +10,9 @@ import (
 // well-formed UTF-8 goes into quoted strings, as a client that enabled
 // UTF8=ACCEPT or IMAP4rev2 takes it (RFC 6855 section 3); else into literals.
 type wireWriter struct {
-	b    []byte
-	utf8 bool
+	b      []byte
+	utf8   bool
+	parser addressParser
 }
 
 func (w *wireWriter) raw(s string) { w.b = append(w.b, s...) }
