@@ -90,11 +90,7 @@ var barePostmaster = regexp.MustCompile(`(?i)^(RCPT TO: ?<"?postmaster"?)>`)
 // namePostmaster gives the postmaster without a domain, whom RFC 5321 section
 // 4.5.1 wants served, the domain that go-smtp insists on.
 func (w *wire) namePostmaster(line string) string {
-	domain := w.server.o.Hostname
-	if len(w.server.o.Domains) > 0 {
-		domain = w.server.o.Domains[0]
-	}
-	return barePostmaster.ReplaceAllString(line, "${1}@"+domain+">")
+	return barePostmaster.ReplaceAllString(line, "${1}@"+w.server.o.Hostname+">")
 }
 
 // bdat notes how many octets follow (RFC 3030 section 2). Where go-smtp would

@@ -58,7 +58,8 @@ func (s *session) source(r io.Reader) (src io.Reader, done func()) {
 // caller closes the content.
 func (s *session) receive(tx *transaction, src io.Reader) (*message.Content, error) {
 	o := &s.server.o
-	lines := &lineReader{src: src, repair: o.LineEnds == RepairLineEnds}
+	lines := newLineReader(src, o.LineEnds == RepairLineEnds)
+	defer lines.free()
 	block, rest, err := readHeader(lines, o.Limits.HeaderBlock)
 	if err != nil {
 		return nil, readError(err)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"sync"
 )
 
 // What lineReader refuses.
@@ -31,6 +32,21 @@ type lineReader struct {
 	crs   int    // CRs held back from the end of the last block
 	last  byte   // of all that was given out; 0 at the start
 	err   error
+}
+
+var lineReaders = sync.Pool{New: func() any { return new(lineReader) }}
+
+// newLineReader takes a reader from the pool; free gives it back.
+func newLineReader(src io.Reader, repair bool) *lineReader {
+	l := lineReaders.Get().(*lineReader)
+	l.src, l.repair = src, repair
+	return l
+}
+
+func (l *lineReader) free() {
+	l.src, l.out, l.err = nil, nil, nil
+	l.eightBit, l.crs, l.last = false, 0, 0
+	lineReaders.Put(l)
 }
 
 // Read implements io.Reader.

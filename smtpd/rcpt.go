@@ -34,6 +34,7 @@ func (s *session) rcpt(to string, o *smtp.RcptOptions) error {
 	if !a.ascii() && !tx.env.SMTPUTF8 {
 		return status.New(553, 6, 7, "The recipient address needs SMTPUTF8")
 	}
+	a = s.server.ownPostmaster(a)
 	if !s.server.o.Mode.submits() && !s.server.isLocal(a.domain) {
 		return status.RelayDenied(a.String())
 	}
@@ -48,6 +49,15 @@ func (s *session) rcpt(to string, o *smtp.RcptOptions) error {
 	}
 	tx.recipients = append(tx.recipients, recipient{Recipient: dsnOptions(a.String(), o), key: to, route: route})
 	return nil
+}
+
+// ownPostmaster gives the postmaster of this host, whom RFC 5321 section 4.5.1
+// wants served, a local domain if the host's name is none.
+func (s *Server) ownPostmaster(a address) address {
+	if strings.EqualFold(a.local, "postmaster") && strings.EqualFold(a.domain, s.o.Hostname) && !s.isLocal(a.domain) && len(s.o.Domains) > 0 {
+		a.domain = s.o.Domains[0]
+	}
+	return a
 }
 
 // checkRoute refuses what a Router should not say.

@@ -118,6 +118,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
+// Refusal is the line for listen.Options.Refusal: what a client over a limit
+// hears in place of the greeting.
+func Refusal(hostname string) string {
+	return "421 4.7.0 " + hostname + " Too many connections, try again later\r\n"
+}
+
 // wireListener gives go-smtp its connections.
 type wireListener struct {
 	*listen.Listener

@@ -100,6 +100,12 @@ func TestConversations(t *testing.T) {
 	S: 250 2.1.5 Ok
 	C: rcpt to: <PostMaster>
 	S: 250 2.1.5 Ok
+	C: RCPT TO:<"postmaster"> NOTIFY=NEVER
+	S: 250 2.1.5 Ok
+	C: RCPT TO:<postmaster@MX.test>
+	S: 250 2.1.5 Ok
+	C: RCPT TO:<alice@mx.test>
+	S: 550 5.7.1 <alice@mx.test>: relay access denied
 	C: RCPT TO:<@relay.test:bob@here.test>
 	S: 250 2.1.5 Ok
 	C: RCPT TO:<panic@here.test>

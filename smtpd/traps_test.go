@@ -182,9 +182,9 @@ func TestTrapRecipientsAreLimited(t *testing.T) {
 
 func TestTrapConnectionsAreLimited(t *testing.T) {
 	h := build(t, MX, nil)
-	h.open(t, listen.Options{MaxPerIP: 1, Refusal: "421 4.7.0 mx.test Too many connections\r\n"})
+	h.open(t, listen.Options{MaxPerIP: 1, Refusal: Refusal("mx.test")})
 	talk(t, h.dial(t), "S* 220")
-	talk(t, h.dial(t), "S: 421 4.7.0 mx.test Too many connections\nEND")
+	talk(t, h.dial(t), "S: 421 4.7.0 mx.test Too many connections, try again later\nEND")
 }
 
 func TestTrapIdleClientIsToldAndClosed(t *testing.T) {
