@@ -1,0 +1,89 @@
+package listen
+
+import (
+	"crypto/tls"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// BenchmarkIdleTLS tells what an idle connection costs this side: heap and
+// stacks of a goroutine that waits in Read. The clients are in a child process,
+// so that their memory is not counted.
+func BenchmarkIdleTLS(b *testing.B) {
+	for b.Loop() {
+		measureIdle(b, 500)
+	}
+}
+
+func measureIdle(b *testing.B, conns int) {
+	certs, err := LoadCertificates(nil, newPair(b, "localhost").pair)
+	if err != nil {
+		b.Fatal(err)
+	}
+	raw, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	l := New(raw, Options{TLS: SMTPConfig(certs)})
+	defer l.Drain(canceled())
+	stop := startClients(b, l.Addr().String(), conns)
+	defer stop()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for range conns {
+		c, err := l.Accept()
+		if err != nil {
+			b.Fatal(err)
+		}
+		c.Write([]byte("* OK hello\r\n"))
+		go func() { c.Read(make([]byte, 64)) }()
+	}
+	time.Sleep(100 * time.Millisecond)
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(conns), "heap-B/conn")
+	b.ReportMetric(float64(after.StackInuse-before.StackInuse)/float64(conns), "stack-B/conn")
+}
+
+// startClients runs this binary again as n idle clients.
+func startClients(b *testing.B, address string, n int) (stop func()) {
+	b.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	env := append(os.Environ(), "LISTEN_IDLE_CLIENTS="+address+" "+strings.Repeat("x", n))
+	p, err := os.StartProcess(self, []string{self, "-test.run", "^TestIdleClients$"}, &os.ProcAttr{Env: env, Files: []*os.File{r, nil, os.Stderr}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	r.Close()
+	return func() { w.Close(); p.Wait() }
+}
+
+// TestIdleClients is the child of BenchmarkIdleTLS: it connects and waits for
+// the end of its input.
+func TestIdleClients(t *testing.T) {
+	address, count, ok := strings.Cut(os.Getenv("LISTEN_IDLE_CLIENTS"), " ")
+	if !ok {
+		return
+	}
+	for range count {
+		c, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	os.Stdin.Read(make([]byte, 1))
+}
