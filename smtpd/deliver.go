@@ -125,7 +125,7 @@ func (s *session) deliverLocal(ctx context.Context, tx *transaction, c *message.
 // fate is what became of one recipient in its local mailboxes.
 type fate struct {
 	recipient
-	reached bool // a mailbox has it, or the queue
+	reached bool // a mailbox has it, or the queue, or nobody shall
 	failed  []failure
 }
 
@@ -137,7 +137,7 @@ type failure struct {
 func fates(tx *transaction, p plan, outcome []error) []fate {
 	all := make([]fate, len(tx.recipients))
 	for i, r := range tx.recipients {
-		f := fate{recipient: r, reached: len(r.route.Remote) > 0}
+		f := fate{recipient: r, reached: len(r.route.Remote) > 0 || r.route.Discard}
 		for _, n := range p.of[i] {
 			if e := status.From(outcome[n]); e != nil {
 				f.failed = append(f.failed, failure{p.locals[n], e})

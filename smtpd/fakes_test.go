@@ -205,6 +205,8 @@ func (h *house) Route(_ context.Context, address string) (message.Route, error) 
 		return message.Route{Remote: []string{"bob@there.test"}}, nil
 	case "both":
 		return message.Route{Local: at("bob").Local, Remote: []string{"bob@there.test"}}, nil
+	case "null":
+		return message.Route{Discard: true}, nil
 	case "full":
 		return message.Route{}, status.MailboxFull(nil)
 	case "broken":

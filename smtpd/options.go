@@ -68,11 +68,13 @@ type Authenticator interface {
 	Authenticate(ctx context.Context, c auth.Credentials) (auth.Account, error)
 }
 
-// Signer makes the DKIM-Signature fields for a message of the domain: whole
-// lines with CRLF, to stand before it, or none if there is no key for the
-// domain. Safe for concurrent use.
+// Signer makes DKIM signatures; *dkim.Signer is one. Match tells the domain to
+// sign as for an author in the given one; not ok means no key, and the message
+// goes unsigned. Sign returns whole lines with CRLF to stand before the message.
+// Safe for concurrent use.
 type Signer interface {
-	Sign(ctx context.Context, domain string, c *message.Content) ([]byte, error)
+	Match(domain string) (signAs string, ok bool)
+	Sign(ctx context.Context, signAs string, c *message.Content) ([]byte, error)
 }
 
 // Options are what a Server needs. Hostname, Router, Deliverer and Queue are

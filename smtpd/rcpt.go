@@ -62,10 +62,10 @@ func (s *Server) ownPostmaster(a address) address {
 
 // checkRoute refuses what a Router should not say.
 func (s *session) checkRoute(a address, route message.Route) error {
-	if len(route.Local)+len(route.Remote) == 0 {
+	if len(route.Local)+len(route.Remote) == 0 && !route.Discard {
 		return status.NoSuchUser(a.String())
 	}
-	if s.server.o.Mode.submits() || len(route.Local) > 0 {
+	if s.server.o.Mode.submits() || len(route.Local) > 0 || route.Discard {
 		return nil
 	}
 	if len(route.Remote) == 1 && strings.EqualFold(route.Remote[0], a.String()) {

@@ -3,6 +3,7 @@ package smtpd
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"mime"
 	"net/mail"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"svc.plus/mailsrvd/dkim"
 	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/internal/status"
 )
@@ -90,14 +92,20 @@ var addressParser = mail.AddressParser{WordDecoder: &mime.WordDecoder{
 }}
 
 // sign puts the DKIM signature before the message. Nothing may change after
-// it. A message that cannot be signed is not sent unsigned: the failure is
-// ours, and the user's program will try again.
+// it. A message that cannot be signed is not sent unsigned.
 func (s *session) sign(ctx context.Context, who author, c *message.Content) (*message.Content, error) {
 	if s.server.o.Signer == nil {
 		return c, nil
 	}
-	fields, err := s.server.o.Signer.Sign(ctx, who.domain, c)
-	if err != nil {
+	signAs, ok := s.server.o.Signer.Match(who.domain)
+	if !ok {
+		return c, nil
+	}
+	fields, err := s.server.o.Signer.Sign(ctx, signAs, c)
+	switch {
+	case errors.Is(err, dkim.ErrHeader):
+		return nil, status.Wrap(err, 550, 6, 0, "The header of the message cannot be signed")
+	case err != nil:
 		return nil, status.Wrap(err, 451, 3, 0, "Signing failed, try again later")
 	}
 	return c.WithPrefix(fields), nil

@@ -3,11 +3,13 @@ package smtpd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"regexp"
 	"strings"
 	"testing"
 
+	"svc.plus/mailsrvd/dkim"
 	"svc.plus/mailsrvd/internal/message"
 )
 
@@ -153,6 +155,8 @@ type stamp struct {
 	signed chan string
 }
 
+func (s stamp) Match(domain string) (string, bool) { return "sign-as." + domain, domain == "here.test" }
+
 func (s stamp) Sign(_ context.Context, domain string, c *message.Content) ([]byte, error) {
 	if s.err != nil {
 		return nil, s.err
@@ -165,7 +169,7 @@ func TestSignatureCoversTheFinalBytes(t *testing.T) {
 	signed := make(chan string, 1)
 	h := build(t, Submission, func(o *Options) { o.Signer = stamp{signed: signed} })
 	got := submitted(t, h, "alice@here.test", "From: alice@HERE.test\r\nBcc: x\r\n\r\nbody")
-	if want := "DKIM-Signature: d=here.test\r\n" + <-signed; got != want {
+	if want := "DKIM-Signature: d=sign-as.here.test\r\n" + <-signed; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	if !strings.Contains(got, "Received: by mx.test") || strings.Contains(got, "Bcc") {
@@ -173,10 +177,47 @@ func TestSignatureCoversTheFinalBytes(t *testing.T) {
 	}
 }
 
-func TestUnsignableMailIsTriedAgain(t *testing.T) {
-	h := build(t, Submission, func(o *Options) { o.Signer = stamp{err: errors.New("key is gone: /etc/secret")} })
-	if got := submitted(t, h, "alice@here.test", "From: alice@here.test\r\n\r\nbody"); got != "451 4.3.0 Signing failed, try again later\r\n" {
+func TestUnsignableMailIsNotSent(t *testing.T) {
+	const text = "From: alice@here.test\r\n\r\nbody"
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{errors.New("key is gone: /etc/secret"), "451 4.3.0 Signing failed, try again later\r\n"},
+		{fmt.Errorf("signing: %w", dkim.ErrHeader), "550 5.6.0 The header of the message cannot be signed\r\n"},
+	} {
+		h := build(t, Submission, func(o *Options) { o.Signer = stamp{err: c.err} })
+		if got := submitted(t, h, "alice@here.test", text); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}
+
+func TestAuthorWithoutKeyIsNotSigned(t *testing.T) {
+	h := build(t, Submission, func(o *Options) {
+		o.Signer, o.SenderAllowed = stamp{err: errors.New("must not be asked")}, nil
+	})
+	if got := submitted(t, h, "alice@also.test", "From: alice@also.test\r\n\r\nbody"); !strings.HasPrefix(got, "Received: ") {
 		t.Errorf("got %q", got)
+	}
+}
+
+// The signature that a receiver checks is over what the queue was given.
+func TestSignatureVerifies(t *testing.T) {
+	key, err := dkim.GenerateKey(dkim.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := dkim.NewSigner([]dkim.Identity{{Domain: "here.test", Selector: "s1", Key: key}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := build(t, Submission, func(o *Options) { o.Signer = signer })
+	sent := submitted(t, h, "alice@here.test", "From: alice@here.test\r\nBcc: x\r\nSubject: \r\n folded\r\n\r\n..dots\r\n\r\n")
+	lookup := func(_ context.Context, name string) ([]string, error) { return []string{dkim.Record(key)}, nil }
+	results := dkim.Verify(context.Background(), message.FromBytes([]byte(sent)), lookup)
+	if len(results) != 1 || results[0].Value != dkim.Pass {
+		t.Errorf("%+v\n%s", results, sent)
 	}
 }
 
