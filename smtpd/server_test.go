@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"svc.plus/mailsrvd/internal/listen"
+	"svc.plus/mailsrvd/internal/message"
 )
 
 func TestCheckTellsAllProblems(t *testing.T) {
@@ -315,4 +316,44 @@ func TestSwaks(t *testing.T) {
 			}
 		})
 	}
+}
+
+// smtp-source is Postfix's load generator: many sessions, no mercy.
+func TestPostfixSource(t *testing.T) {
+	source, err := exec.LookPath("smtp-source")
+	if err != nil {
+		t.Skip("missing: smtp-source of Postfix")
+	}
+	const messages = 100
+	for name, args := range map[string][]string{
+		"a connection each": {"-s", "8"},
+		"one after another": {"-d", "-s", "8"},
+		"several receivers": {"-d", "-s", "4", "-r", "5"},
+		"large":             {"-d", "-s", "4", "-l", "300000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := build(t, MX, func(o *Options) {
+				o.Router = everybody{}
+				o.Deliverer = nowhere{}
+			})
+			host, port, _ := net.SplitHostPort(h.addr.String())
+			args := append([]string{"-m", "100", "-f", "x@there.test", "-t", "alice@here.test"}, args...)
+			out, err := exec.Command(source, append(args, "inet:"+host+":"+port)...).CombinedOutput()
+			if err != nil || len(out) > 0 {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			if n := strings.Count(h.log.String(), "code=250"); n != messages {
+				t.Errorf("%d messages of %d", n, messages)
+			}
+		})
+	}
+}
+
+// everybody is a Router for whom each name is an account.
+type everybody struct{}
+
+func (everybody) Route(_ context.Context, address string) (message.Route, error) {
+	user, _, _ := strings.Cut(address, "@")
+	return message.Route{Local: []message.Local{{User: user, Address: address}}}, nil
 }
