@@ -1,6 +1,7 @@
 package message
 
 import (
+	"slices"
 	"strings"
 	"sync/atomic"
 	"unicode"
@@ -28,17 +29,10 @@ type folder struct {
 // to dst.
 func (f *folder) fold(dst, src []byte) []byte {
 	for len(src) > 0 {
-		c := src[0]
-		if c < utf8.RuneSelf {
-			src = src[1:]
-			if c = asciiFold[c]; c != ' ' {
-				dst = append(dst, c)
-				f.space = false
-			} else if !f.space {
-				dst = append(dst, c)
-				f.space = true
-			}
-			continue
+		dst = slices.Grow(dst, len(src))
+		n := f.foldASCII(&dst, src)
+		if src = src[n:]; len(src) == 0 {
+			break
 		}
 		r, n := utf8.DecodeRune(src)
 		src = src[n:]
@@ -52,13 +46,35 @@ func (f *folder) fold(dst, src []byte) []byte {
 	return dst
 }
 
-// asciiFold maps an ASCII byte to its folded form; white space and other
-// controls that separate are a space.
-var asciiFold = func() (t [utf8.RuneSelf]byte) {
-	for c := range t {
-		t[c] = byte(unicode.ToLower(rune(c)))
+// foldASCII folds the ASCII characters that src begins with into dst, which has
+// room for them, and returns how many they are.
+func (f *folder) foldASCII(dst *[]byte, src []byte) int {
+	out := (*dst)[len(*dst):cap(*dst)]
+	out = out[:len(src)]
+	i, n := 0, 0
+	space := uint16(0) // 1 behind a space
+	if f.space {
+		space = 1
+	}
+	for i < len(src) && src[i] < utf8.RuneSelf {
+		c := asciiFold[src[i]]
+		out[n] = byte(c)
+		n += int(1 &^ (c >> 8 & space)) // a space behind a space takes no room
+		space = c >> 8
+		i++
+	}
+	f.space = space == 1
+	*dst = (*dst)[:len(*dst)+n]
+	return i
+}
+
+// asciiFold maps an ASCII byte to its folded form; bit 8 says that this is a
+// space, as of all white space and NUL.
+var asciiFold = func() (t [256]uint16) {
+	for c := range utf8.RuneSelf {
+		t[c] = uint16(unicode.ToLower(rune(c)))
 		if c == 0 || unicode.IsSpace(rune(c)) {
-			t[c] = ' '
+			t[c] = 1<<8 | ' '
 		}
 	}
 	return t

@@ -49,23 +49,28 @@ func ParseHeader(block []byte) Fields {
 }
 
 // nextField takes a field off a header block; its Raw is nil at the end.
-func nextField(block []byte) (Field, []byte) {
+func nextField(block []byte) (f Field, rest []byte) {
+	f.Raw, rest = cutField(block)
+	f.Name = fieldName(f.Raw)
+	return f, rest
+}
+
+// cutField takes the bytes of a field off a header block; nil at the end.
+func cutField(block []byte) (raw, rest []byte) {
 	if len(block) == 0 || blank(block[:min(2, len(block))]) {
-		return Field{}, nil
+		return nil, nil
 	}
 	n := 0
 	for {
 		i := bytes.IndexByte(block[n:], '\n')
 		if i < 0 {
-			n = len(block)
-			break
+			return block, nil
 		}
 		n += i + 1
 		if n == len(block) || block[n] != ' ' && block[n] != '\t' {
-			break
+			return block[:n:n], block[n:]
 		}
 	}
-	return Field{Name: fieldName(block[:n]), Raw: block[:n:n]}, block[n:]
 }
 
 // fieldName returns the name of a field; empty if raw is none.
@@ -162,11 +167,9 @@ func (p *Part) ReadHeader(r io.ReaderAt, limit int64) ([]byte, error) {
 	b := make([]byte, min(p.BodyStart-p.HeaderStart, limit))
 	n, err := r.ReadAt(b, p.HeaderStart)
 	if n == len(b) {
-		err = nil
-	} else if err == io.EOF {
-		err = io.ErrUnexpectedEOF
+		return b, nil
 	}
-	return b[:n], err
+	return b[:n], shortRead(err)
 }
 
 // MessageIDs returns the message identifiers in a Message-ID, In-Reply-To or

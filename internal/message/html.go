@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"html"
+	"strings"
 )
 
 // htmlDecoder leaves the text of HTML, for search: tags, comments, scripts and
@@ -47,6 +48,10 @@ func (d *htmlDecoder) decode(dst, src []byte) []byte {
 			src = src[n:]
 			continue
 		}
+		if n := d.wholeTag(src); n > 0 {
+			dst, src = d.endTag(dst), src[n:]
+			continue
+		}
 		var again bool
 		if dst, again = d.next(dst, src[0]); !again {
 			src = src[1:]
@@ -62,18 +67,98 @@ func (d *htmlDecoder) run(src []byte) int {
 	case d.state == htmlText && d.skip != "":
 		i = bytes.IndexByte(src, '<')
 	case d.state == htmlText:
-		i = bytes.IndexAny(src, "<&")
+		if i = bytes.IndexByte(src, '<'); i < 0 {
+			i = len(src)
+		}
+		if amp := bytes.IndexByte(src[:i], '&'); amp >= 0 {
+			i = amp
+		}
 	case d.state == htmlDoubleQuoted:
 		i = bytes.IndexByte(src, '"')
 	case d.state == htmlSingleQuoted:
 		i = bytes.IndexByte(src, '\'')
 	case d.state == htmlBogus:
 		i = bytes.IndexByte(src, '>')
+	case d.state == htmlTag:
+		for i < len(src) && src[i] != '>' && src[i] != '=' {
+			i++
+		}
+	case d.state == htmlComment && d.dash == 0:
+		i = bytes.IndexByte(src, '-')
 	}
 	if i < 0 {
 		return len(src)
 	}
 	return i
+}
+
+// wholeTag takes the tag that src begins with, if it is all there, and returns
+// its length; else 0, and the state machine takes it byte by byte. Both do the
+// same; this one is faster.
+func (d *htmlDecoder) wholeTag(src []byte) int {
+	if d.state != htmlText || d.skip != "" || src[0] != '<' || len(src) < 3 {
+		return 0
+	}
+	i := 1
+	if src[i] == '/' {
+		i++
+	}
+	if !isAlpha(src[i]) {
+		return 0
+	}
+	start := i
+	for i < len(src) && isAlnum(src[i]) {
+		i++
+	}
+	if i == len(src) || i-start > len(d.word) || strings.IndexByte(" \t\r\n\f/>", src[i]) < 0 {
+		return 0
+	}
+	end := tagEnd(src, i)
+	if end == 0 {
+		return 0
+	}
+	d.close, d.n = start == 2, i-start
+	for j, c := range src[start:i] {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		d.word[j] = c
+	}
+	return end
+}
+
+// tagEnd returns where the tag whose attributes begin at i ends, or 0.
+func tagEnd(src []byte, i int) int {
+	for ; i < len(src) && src[i] != '>'; i++ {
+		if src[i] != '=' {
+			continue
+		}
+		for i++; i < len(src) && isHTMLSpace(src[i]); i++ {
+		}
+		if i == len(src) {
+			return 0
+		}
+		if q := src[i]; q == '"' || q == '\'' {
+			n := bytes.IndexByte(src[i+1:], q)
+			if n < 0 {
+				return 0
+			}
+			i += n + 1
+			continue
+		}
+		for i < len(src) && src[i] != '>' && !isHTMLSpace(src[i]) {
+			i++
+		}
+		i--
+	}
+	if i == len(src) {
+		return 0
+	}
+	return i + 1
+}
+
+func isHTMLSpace(c byte) bool {
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\f'
 }
 
 // next takes one byte; again means that it must be looked at once more.
@@ -109,6 +194,16 @@ func (d *htmlDecoder) reference(dst []byte, c byte) ([]byte, bool) {
 		return dst, false
 	}
 	d.state = htmlText
+	if c == ';' {
+		switch string(d.word[:d.n]) {
+		case "nbsp":
+			return append(dst, "\u00a0"...), false
+		case "amp":
+			return append(dst, '&'), false
+		case "#x", "#X": // html.UnescapeString makes a character of it
+			return append(append(append(dst, '&'), d.word[:d.n]...), ';'), false
+		}
+	}
 	ref := "&" + string(d.word[:d.n])
 	if c == ';' {
 		ref += ";"
@@ -183,7 +278,7 @@ func (d *htmlDecoder) inTag(dst []byte, c byte) []byte {
 		d.state = htmlDoubleQuoted
 	case d.state == htmlBeforeValue && c == '\'':
 		d.state = htmlSingleQuoted
-	case c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\f':
+	case isHTMLSpace(c):
 		if d.state == htmlValue {
 			d.state = htmlTag
 		}
@@ -198,14 +293,14 @@ func (d *htmlDecoder) inTag(dst []byte, c byte) []byte {
 // endTag acts on a tag that is complete.
 func (d *htmlDecoder) endTag(dst []byte) []byte {
 	d.state = htmlText
-	name := string(d.word[:d.n])
+	name := d.word[:d.n]
 	switch {
 	case d.close:
 		d.skip = ""
-	case name == "script" || name == "style":
-		d.skip = name
+	case string(name) == "script" || string(name) == "style":
+		d.skip = string(name)
 	}
-	if inlineTags[name] {
+	if isInline(name) {
 		return dst
 	}
 	return append(dst, '\n')
@@ -242,15 +337,21 @@ func (d *htmlDecoder) finish(dst []byte) []byte {
 		if d.skip == "" {
 			dst = append(dst, '<')
 		}
+	case htmlEndTagOpen:
+		if d.skip == "" {
+			dst = append(dst, "</"...)
+		}
 	}
 	return dst
 }
 
-// inlineTags do not separate words.
-var inlineTags = map[string]bool{
-	"a": true, "abbr": true, "acronym": true, "b": true, "bdi": true, "bdo": true, "big": true,
-	"cite": true, "code": true, "del": true, "dfn": true, "em": true, "font": true, "i": true,
-	"ins": true, "kbd": true, "label": true, "mark": true, "nobr": true, "q": true, "s": true,
-	"samp": true, "script": true, "small": true, "span": true, "strike": true, "strong": true,
-	"style": true, "sub": true, "sup": true, "tt": true, "u": true, "var": true, "wbr": true,
+// isInline reports whether the tag does not separate words.
+func isInline(name []byte) bool {
+	switch string(name) {
+	case "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "del", "dfn", "em", "font", "i",
+		"ins", "kbd", "label", "mark", "nobr", "q", "s", "samp", "script", "small", "span", "strike", "strong",
+		"style", "sub", "sup", "tt", "u", "var", "wbr":
+		return true
+	}
+	return false
 }

@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"io"
+	"strings"
 	"sync"
 	"unicode/utf8"
 )
@@ -91,10 +92,8 @@ func (p *Part) MatchBody(r io.ReaderAt, m *Matcher) (bool, error) {
 				return found, err
 			}
 		}
-		if part.IsText() {
-			if found, err := m.Match(part.TextReader(r)); found || err != nil {
-				return found, err
-			}
+		if found, err := part.matchLeaf(r, m); found || err != nil {
+			return found, err
 		}
 	}
 	return false, nil
@@ -108,44 +107,79 @@ func (p *Part) MatchText(r io.ReaderAt, m *Matcher) (bool, error) {
 		if found, err := part.MatchHeader(r, m); found || err != nil {
 			return found, err
 		}
-		if part.IsText() {
-			if found, err := m.Match(part.TextReader(r)); found || err != nil {
-				return found, err
-			}
+		if found, err := part.matchLeaf(r, m); found || err != nil {
+			return found, err
 		}
 	}
 	return false, nil
+}
+
+// matchLeaf reports whether a text part's own text holds the needle.
+func (p *Part) matchLeaf(r io.ReaderAt, m *Matcher) (bool, error) {
+	if !p.IsText() {
+		return false, nil
+	}
+	text := p.textReader(r)
+	defer text.release()
+	return m.Match(text)
 }
 
 // maxSearchedHeader is how much of a header block is searched.
 const maxSearchedHeader = 1 << 20
 
 // MatchHeader reports whether a field of p's header, unfolded and decoded,
-// holds m's needle.
+// holds m's needle. The needle may begin in the field's name.
 func (p *Part) MatchHeader(r io.ReaderAt, m *Matcher) (bool, error) {
-	block, err := p.ReadHeader(r, maxSearchedHeader)
-	if err != nil {
-		return false, err
+	buf := matchBuffers.Get().(*matchBuffer)
+	defer matchBuffers.Put(buf)
+	size := min(p.BodyStart-p.HeaderStart, maxSearchedHeader)
+	block := buf.in[:]
+	if size <= int64(len(block)) {
+		block = block[:size]
+	} else {
+		block = make([]byte, size)
 	}
-	if !bytes.Contains(block, []byte("=?")) && !bytes.Contains(block, []byte("*=")) && !m.MatchString(string(block)) {
-		return false, nil // not in the raw block, so not in a field either
+	if n, err := r.ReadAt(block, p.HeaderStart); n < len(block) {
+		return false, shortRead(err)
 	}
+	buf.folded = foldHeader(buf.folded[:0], block)
+	return bytes.Contains(buf.folded, m.needle), nil
+}
+
+// shortRead returns the error of a read that did not fill its buffer.
+func shortRead(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// foldHeader folds each field of a header block, decoded; between two fields
+// stands a byte that is in no needle.
+func foldHeader(dst, block []byte) []byte {
 	for {
-		var f Field
-		f, block = nextField(block)
-		if f.Raw == nil {
-			return false, nil
+		raw, rest := cutField(block)
+		if raw == nil {
+			return dst
 		}
-		if m.matchField(f) {
-			return true, nil
+		f := folder{}
+		if bytes.Contains(raw, []byte("=?")) || bytes.Contains(raw, []byte("*=")) || !utf8.Valid(raw) {
+			value := DecodeText(string(unfoldBytes(bytes.Clone(raw))))
+			dst = f.fold(dst, []byte(decodeParams(value)))
+		} else {
+			dst = f.fold(dst, raw)
 		}
+		dst = append(dst, 0xff)
+		block = rest
 	}
 }
 
-func (m *Matcher) matchField(f Field) bool {
-	value := f.Value()
-	if f.Name != "" {
-		value = f.Name + ": " + value
+// decodeParams resolves the percent encoding of extended parameters (RFC 2231
+// section 4) in a field's value, roughly: it is for search only.
+func decodeParams(value string) string {
+	i := strings.Index(value, "*=")
+	if i < 0 || strings.IndexByte(value[i:], '%') < 0 {
+		return value
 	}
-	return m.MatchString(DecodeText(value))
+	return value + " " + decodeExtended(value[i+2:])
 }

@@ -3,10 +3,6 @@ package message
 import (
 	"io"
 	"strings"
-	"unicode/utf8"
-
-	"golang.org/x/text/encoding/charmap"
-	"golang.org/x/text/transform"
 )
 
 // IsText reports whether the part is a leaf with text to search or show:
@@ -20,67 +16,29 @@ func (p *Part) IsAttachment() bool { return strings.EqualFold(p.Disposition, "at
 
 // TextReader returns the text of a leaf part, read from its stored message r:
 // the transfer encoding undone, the charset converted to UTF-8 and, of
-// text/html, the markup left out. It streams with bounded memory. Unknown
-// encodings and charsets are read as they are. The text is valid UTF-8.
-func (p *Part) TextReader(r io.ReaderAt) io.Reader {
-	text, err := p.BinaryReader(r)
-	if err != nil {
-		text = p.Body().exact(r)
+// text/html, the markup left out. Line ends are as stored. It streams with
+// bounded memory. Unknown encodings and charsets are read as they are. The text
+// is valid UTF-8.
+func (p *Part) TextReader(r io.ReaderAt) io.Reader { return p.textReader(r) }
+
+func (p *Part) textReader(r io.ReaderAt) *decodeReader {
+	stored := &rawReader{source{r: r, off: p.BodyStart, end: p.End}}
+	var steps [maxSteps]decoder
+	n := 0
+	if d, err := p.transferDecoder(); err == nil && d != nil {
+		steps[n] = d
+		n++
 	}
 	if enc, err := lookupCharset(p.Param("charset")); err == nil && enc != nil {
-		text = transform.NewReader(text, enc.NewDecoder())
+		steps[n] = &charsetDecoder{t: enc.NewDecoder()}
 	} else {
-		text = newDecodeReader(text, new(utf8Decoder))
+		steps[n] = new(utf8Decoder)
 	}
-	if p.Is("text", "html") {
-		text = newDecodeReader(text, new(htmlDecoder))
+	if n++; p.Is("text", "html") {
+		steps[n] = new(htmlDecoder)
+		n++
 	}
-	return text
-}
-
-// utf8Decoder passes UTF-8 and takes every other byte as Windows-1252.
-type utf8Decoder struct {
-	cut [utf8.UTFMax]byte // the beginning of a character that a chunk ended in
-	n   int
-}
-
-func (d *utf8Decoder) decode(dst, src []byte) []byte {
-	for d.n > 0 && len(src) > 0 { // complete the cut character byte by byte
-		d.cut[d.n] = src[0]
-		d.n++
-		src = src[1:]
-		if b := d.cut[:d.n]; utf8.FullRune(b) {
-			d.n = 0
-			dst = appendUTF8(dst, b)
-		}
-	}
-	if utf8.Valid(src) {
-		return append(dst, src...)
-	}
-	for i := len(src) - 1; i >= 0 && i >= len(src)-utf8.UTFMax; i-- {
-		if utf8.RuneStart(src[i]) {
-			if !utf8.FullRune(src[i:]) {
-				d.n = copy(d.cut[:], src[i:])
-				src = src[:i]
-			}
-			break
-		}
-	}
-	return appendUTF8(dst, src)
-}
-
-func (d *utf8Decoder) finish(dst []byte) []byte { return appendUTF8(dst, d.cut[:d.n]) }
-
-func appendUTF8(dst, src []byte) []byte {
-	for len(src) > 0 {
-		r, n := utf8.DecodeRune(src)
-		if r == utf8.RuneError && n == 1 {
-			r = charmap.Windows1252.DecodeByte(src[0])
-		}
-		dst = utf8.AppendRune(dst, r)
-		src = src[n:]
-	}
-	return dst
+	return newDecodeReader(stored, steps[:n]...)
 }
 
 // previewLen is how many characters a preview has (RFC 8970 section 3.1).

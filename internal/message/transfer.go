@@ -17,14 +17,26 @@ var ErrUnknownEncoding = errors.New("unknown content-transfer-encoding")
 // Line ends that are not themselves encoded are CRLF. Broken encoding is read as
 // far as it makes sense. The error is ErrUnknownEncoding, or nil.
 func (p *Part) BinaryReader(r io.ReaderAt) (io.Reader, error) {
+	d, err := p.transferDecoder()
+	switch {
+	case err != nil:
+		return nil, err
+	case d == nil:
+		return p.Body().exact(r), nil
+	}
+	return newDecodeReader(p.Body().exact(r), d), nil
+}
+
+// transferDecoder returns what undoes the part's transfer encoding, or nil if
+// there is nothing to undo.
+func (p *Part) transferDecoder() (decoder, error) {
 	switch encoding := strings.ToLower(p.Encoding); encoding {
 	case "", "7bit", "8bit", "binary":
-		return p.Body().exact(r), nil
-	case "base64": // line ends do not matter: no need to convert them
-		stored := &rawReader{source{r: r, off: p.BodyStart, end: p.End}}
-		return newDecodeReader(stored, new(base64Decoder)), nil
+		return nil, nil
+	case "base64":
+		return new(base64Decoder), nil
 	case "quoted-printable":
-		return newDecodeReader(p.Body().exact(r), new(qpDecoder)), nil
+		return new(qpDecoder), nil
 	default:
 		return nil, fmt.Errorf("%w: %q", ErrUnknownEncoding, encoding)
 	}
@@ -33,54 +45,14 @@ func (p *Part) BinaryReader(r io.ReaderAt) (io.Reader, error) {
 // BinarySize returns how many bytes BinaryReader gives: BINARY.SIZE[]. Only an
 // encoded body has to be read for it.
 func (p *Part) BinarySize(r io.ReaderAt) (int64, error) {
-	switch strings.ToLower(p.Encoding) {
-	case "", "7bit", "8bit", "binary":
+	d, err := p.transferDecoder()
+	switch {
+	case err != nil:
+		return 0, err
+	case d == nil:
 		return p.BodyVSize, nil
 	}
-	decoded, err := p.BinaryReader(r)
-	if err != nil {
-		return 0, err
-	}
-	return io.Copy(io.Discard, decoded)
-}
-
-// decoder turns a stream into another, chunk by chunk.
-type decoder interface {
-	// decode appends what src makes to dst; it may keep some of it back.
-	decode(dst, src []byte) []byte
-	// finish appends what was kept back, at the end of the stream.
-	finish(dst []byte) []byte
-}
-
-// decodeReader reads r through a decoder, in chunks of 4 KiB.
-type decodeReader struct {
-	r    io.Reader
-	d    decoder
-	out  []byte // decoded
-	rest []byte // of out, not yet given out
-	err  error
-	in   [4 << 10]byte
-}
-
-func newDecodeReader(r io.Reader, d decoder) *decodeReader { return &decodeReader{r: r, d: d} }
-
-// Read implements io.Reader.
-func (r *decodeReader) Read(p []byte) (int, error) {
-	for len(r.rest) == 0 {
-		if r.err != nil || len(p) == 0 {
-			return 0, r.err
-		}
-		var n int
-		n, r.err = r.r.Read(r.in[:])
-		r.out = r.d.decode(r.out[:0], r.in[:n])
-		if r.err == io.EOF {
-			r.out = r.d.finish(r.out)
-		}
-		r.rest = r.out
-	}
-	n := copy(p, r.rest)
-	r.rest = r.rest[n:]
-	return n, nil
+	return io.Copy(io.Discard, newDecodeReader(p.Body().exact(r), d))
 }
 
 // base64Decoder undoes base64 (RFC 2045 section 6.8). Bytes outside the alphabet
@@ -138,8 +110,8 @@ var base64Values = func() (t [256]byte) {
 // end of a line goes; an "=" that begins no escape stays.
 type qpDecoder struct {
 	escape []byte // "=" and what followed it so far
-	space  []byte // white space that may be at the end of a line
-	buf    [8]byte
+	space  []byte // white space that may be at the end of a line, then perhaps CR
+	buf    [4]byte
 }
 
 // maxSpace is how much white space is kept back; more is no end of a line.
@@ -147,39 +119,90 @@ const maxSpace = 1000
 
 func (d *qpDecoder) decode(dst, src []byte) []byte {
 	for len(src) > 0 {
-		if len(d.escape) == 0 && len(d.space) == 0 {
-			i := bytes.IndexAny(src, "= \t")
-			if i < 0 {
-				return append(dst, src...)
+		n := 1
+		switch {
+		case len(d.escape) > 0 || len(d.space) > 0:
+			dst = d.next(dst, src[0])
+		case src[0] != '=':
+			if n = bytes.IndexByte(src, '='); n < 0 {
+				return d.lines(dst, src)
 			}
-			dst, src = append(dst, src[:i]...), src[i:]
+			dst = trimLines(dst, src[:n])
+		case len(src) > 2 && isHex(src[1]) && isHex(src[2]):
+			dst = append(dst, unhex(src[1])<<4|unhex(src[2]))
+			n = 3
+		case len(src) > 1 && src[1] == '\n':
+			n = 2
+		case len(src) > 2 && src[1] == '\r' && src[2] == '\n':
+			n = 3
+		default:
+			dst = d.next(dst, src[0])
 		}
-		dst = d.next(dst, src[0])
-		src = src[1:]
+		src = src[n:]
 	}
 	return dst
 }
 
+// lines takes text without escapes that a chunk ends in, and keeps white space
+// at its end back.
+func (d *qpDecoder) lines(dst, text []byte) []byte {
+	end := len(text)
+	if text[end-1] == '\r' {
+		end--
+	}
+	for end > 0 && (text[end-1] == ' ' || text[end-1] == '\t') && len(text)-end < maxSpace {
+		end--
+	}
+	d.space = append(d.space[:0], text[end:]...)
+	return trimLines(dst, text[:end])
+}
+
+// trimLines appends text without the white space at the end of its whole lines.
+func trimLines(dst, text []byte) []byte {
+	for {
+		line, rest, whole := cut(text)
+		if !whole {
+			return append(dst, line...)
+		}
+		end := len(line) - 1
+		if end > 0 && line[end-1] == '\r' {
+			end--
+		}
+		if end > 0 && (line[end-1] == ' ' || line[end-1] == '\t') {
+			dst = append(dst, bytes.TrimRight(line[:end], " \t")...)
+			line = line[end:]
+		}
+		dst = append(dst, line...)
+		text = rest
+	}
+}
+
+// next takes one byte where something has been kept back.
 func (d *qpDecoder) next(dst []byte, c byte) []byte {
 	if len(d.escape) > 0 {
 		return d.escaped(dst, c)
 	}
-	switch c {
-	case ' ', '\t':
-		if len(d.space) == maxSpace {
-			dst = append(dst, d.space...)
-			d.space = d.space[:0]
+	n := len(d.space)
+	cr := n > 0 && d.space[n-1] == '\r'
+	switch {
+	case c == '\n':
+		if cr {
+			dst = append(dst, '\r')
 		}
-		d.space = append(d.space, c)
-		return dst
-	case '\r', '\n':
 		d.space = d.space[:0]
 		return append(dst, c)
+	case !cr && n < maxSpace && (c == ' ' || c == '\t' || c == '\r'):
+		d.space = append(d.space, c)
+		return dst
 	}
 	dst = append(dst, d.space...)
 	d.space = d.space[:0]
-	if c == '=' {
+	switch c {
+	case '=':
 		d.escape = append(d.buf[:0], c)
+		return dst
+	case ' ', '\t', '\r':
+		d.space = append(d.space, c)
 		return dst
 	}
 	return append(dst, c)
@@ -190,10 +213,10 @@ func (d *qpDecoder) next(dst []byte, c byte) []byte {
 func (d *qpDecoder) escaped(dst []byte, c byte) []byte {
 	last := d.escape[len(d.escape)-1]
 	switch {
-	case c == '\n' && (last == '=' || last == '\r' || last == ' '):
+	case c == '\n' && !isHex(last):
 		d.escape = d.escape[:0]
 		return dst
-	case last == '=' && isHex(c), last == '=' && c == '\r', last == ' ' && c == '\r':
+	case last == '=' && isHex(c), (last == '=' || last == ' ') && c == '\r':
 		d.escape = append(d.escape, c)
 		return dst
 	case (c == ' ' || c == '\t') && (last == '=' || last == ' '):
@@ -213,6 +236,9 @@ func (d *qpDecoder) escaped(dst []byte, c byte) []byte {
 func (d *qpDecoder) finish(dst []byte) []byte {
 	if len(d.escape) > 1 && isHex(d.escape[1]) {
 		dst = append(dst, d.escape...)
+	}
+	if n := len(d.space); n > 0 && d.space[n-1] == '\r' {
+		dst = append(dst, '\r')
 	}
 	d.escape, d.space = d.escape[:0], d.space[:0]
 	return dst
