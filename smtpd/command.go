@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -107,7 +108,7 @@ func (w *wire) bdat(line, arg string) error {
 	if int64(size) > 2*w.server.o.Limits.MessageSize {
 		return w.part("552 5.3.4 Message is too big")
 	}
-	w.chunk = int64(size)
+	w.chunk, w.chunkEnd = int64(size), time.Now().Add(w.server.o.Limits.Transfer)
 	w.feed = append([]byte(line), "\r\n"...)
 	return nil
 }

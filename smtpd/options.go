@@ -167,7 +167,8 @@ type Limits struct {
 	Command time.Duration
 	// Block is the longest pause within a message, 3 min (section 4.5.3.2.5).
 	Block time.Duration
-	// Transfer is the longest time for a whole message, 1 h.
+	// Transfer is the longest time for a whole message, or one chunk of BDAT,
+	// 1 h.
 	Transfer time.Duration
 	// Write is the time a client has to take a reply, 2 min.
 	Write time.Duration

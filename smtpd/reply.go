@@ -82,13 +82,13 @@ func (w *wire) settle(line string) {
 	case w.verb == "" && strings.HasPrefix(line, "220 "):
 		line = "220 " + host + " " + w.protocol() + " ready"
 	case (w.verb == "EHLO" || w.verb == "LHLO") && hello != line:
-		w.send("250-" + host + " greets " + hello)
+		w.send("250-" + host + " greets " + traceToken(hello))
 		for _, keyword := range w.extraKeywords() {
 			w.send("250-" + keyword)
 		}
 		return
 	case w.verb == "HELO" && strings.HasPrefix(line, "250 "):
-		line = "250 " + host + " greets " + w.helo
+		line = "250 " + host + " greets " + traceToken(w.helo)
 	case w.verb == "MAIL" && strings.HasPrefix(line, "250 "):
 		line = "250 2.1.0 Ok"
 	case w.verb == "RCPT" && strings.HasPrefix(line, "250 "):

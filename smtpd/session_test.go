@@ -159,10 +159,15 @@ func TestConversations(t *testing.T) {
 	S: 250 2.0.0 Ok
 	C: VRFY alice
 	S: 503 5.5.1 Send EHLO first
-	C: EHLO
+	C: EHLO 
 	S: 501 5.5.4 Say your name: EHLO hostname
 	C: EHLO <script>
 	S* 501
+	C: EHLO café
+	S: 250-mx.test greets caf?
+	S* 250
+	C: RSET
+	S* 250
 	C: LHLO x
 	S* 500
 	C: EHLO x

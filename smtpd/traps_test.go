@@ -65,25 +65,27 @@ func TestTrapLongTransferIsNoTimeout(t *testing.T) {
 }
 
 func TestTrapTransferHasAnEndAllTheSame(t *testing.T) {
-	inBubble(t, MX, nil, func(t *testing.T, h *house, dial func() net.Conn) {
-		c := talk(t, dial(), hello+"C: DATA\nS* 354")
-		began := time.Now()
-		stopped := make(chan struct{})
-		go func() {
-			defer close(stopped)
-			for {
-				if _, err := io.WriteString(c, "x"); err != nil {
-					return
+	for _, begin := range []string{"C: DATA\nS* 354", "C: BDAT 100000 LAST"} {
+		inBubble(t, MX, nil, func(t *testing.T, h *house, dial func() net.Conn) {
+			c := talk(t, dial(), hello+begin)
+			began := time.Now()
+			stopped := make(chan struct{})
+			go func() {
+				defer close(stopped)
+				for {
+					if _, err := io.WriteString(c, "x"); err != nil {
+						return
+					}
+					time.Sleep(h.o.Limits.Block / 2)
 				}
-				time.Sleep(h.o.Limits.Block / 2)
+			}()
+			talk(t, c, "S: 421 4.4.2 …\nEND")
+			if took := time.Since(began); took != h.o.Limits.Transfer {
+				t.Errorf("%s: cut after %v", begin, took)
 			}
-		}()
-		talk(t, c, "S: 421 4.4.2 …\nEND")
-		if took := time.Since(began); took != h.o.Limits.Transfer {
-			t.Errorf("cut after %v", took)
-		}
-		<-stopped
-	})
+			<-stopped
+		})
+	}
 }
 
 func TestTrapCutChunkIsNoMessage(t *testing.T) {

@@ -34,16 +34,17 @@ type wire struct {
 	tls     *tls.ConnectionState // nil in plain text
 	account string               // who is logged in, set by the session
 
-	greeted   bool   // EHLO or HELO came, in this state of TLS
-	extended  bool   // it was EHLO or LHLO
-	helo      string // its argument
-	verb      string // of the command that go-smtp handles
-	answer    bool   // the next line is a SASL response
-	message   bool   // a mail transaction is open, set by the session
-	feed      []byte // what go-smtp reads next
-	chunk     int64  // octets of a BDAT chunk that are still to come
-	body      *body  // of the DATA that is being read
-	dataTaken bool   // the last DATA was answered by 354
+	greeted   bool      // EHLO or HELO came, in this state of TLS
+	extended  bool      // it was EHLO or LHLO
+	helo      string    // its argument
+	verb      string    // of the command that go-smtp handles
+	answer    bool      // the next line is a SASL response
+	message   bool      // a mail transaction is open, set by the session
+	feed      []byte    // what go-smtp reads next
+	chunk     int64     // octets of a BDAT chunk that are still to come
+	chunkEnd  time.Time // when they must have come
+	body      *body     // of the DATA that is being read
+	dataTaken bool      // the last DATA was answered by 354
 
 	mu       sync.Mutex // guards what follows
 	out      []byte     // replies that were not sent yet
@@ -105,7 +106,7 @@ func (w *wire) Read(p []byte) (int, error) {
 func (w *wire) readChunk(p []byte) (int, error) {
 	w.in.enlarge()
 	if len(w.in.buffered()) == 0 {
-		if err := w.wait(w.server.o.Limits.Block); err != nil {
+		if err := w.wait(min(w.server.o.Limits.Block, time.Until(w.chunkEnd))); err != nil {
 			w.chunk = 0
 			w.endInput()
 			return 0, io.ErrUnexpectedEOF
