@@ -177,6 +177,7 @@ func (p *addressParser) readComment() {
 // are nothing special.
 func atomLen(s string) int {
 	if s[0] == '[' {
+		s = s[:min(len(s), 256)] // no domain literal is longer
 		if i := strings.IndexAny(s, "],;<> \t"); i > 0 && s[i] == ']' {
 			return i + 1
 		}

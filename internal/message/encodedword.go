@@ -77,6 +77,10 @@ func (d *textDecoder) word(s string) {
 	d.run = appendQ(d.run, rest[2:])
 }
 
+// maxEncodedWord is the longest encoded-word that is decoded: RFC 2047 allows
+// 75 characters, senders do not count.
+const maxEncodedWord = 8 << 10
+
 // encodedWordLen returns the length of the encoded-word that s begins with, or
 // 0. White space in it is not allowed; anything else is (RFC 2047 section 2 and
 // what senders make of it).
@@ -84,6 +88,7 @@ func encodedWordLen(s string) int {
 	if !strings.HasPrefix(s, "=?") {
 		return 0
 	}
+	s = s[:min(len(s), maxEncodedWord)]
 	charset := strings.IndexByte(s[2:], '?')
 	if charset <= 0 {
 		return 0

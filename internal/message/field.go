@@ -94,6 +94,10 @@ func unfoldBytes(b []byte) []byte {
 	return bytes.Trim(b, " \t")
 }
 
+// maxJoined is how many address fields of a message are joined to others, so
+// that thousands of them do not cost quadratic time.
+const maxJoined = 50
+
 // set stores a field's unfolded value: the first of each, but address fields
 // are joined, so that no address hides from a client that shows only one.
 func (m *Summary) set(id fieldID, value []byte) {
@@ -101,7 +105,8 @@ func (m *Summary) set(id fieldID, value []byte) {
 	switch {
 	case !m.has(id):
 		*p = string(value)
-	case id >= fieldFrom && len(value) > 0:
+	case id >= fieldFrom && len(value) > 0 && m.joined < maxJoined && len(*p)+len(value) < maxField:
+		m.joined++
 		if *p != "" {
 			*p += ", "
 		}
@@ -110,7 +115,10 @@ func (m *Summary) set(id fieldID, value []byte) {
 	m.present |= 1 << (id - fieldDate)
 }
 
-func (m *Summary) has(id fieldID) bool { return m.present&(1<<(id-fieldDate)) != 0 }
+// has reports whether the message has the field, maybe empty.
+func (m *Summary) has(id fieldID) bool {
+	return m.present&(1<<(id-fieldDate)) != 0 || *m.field(id) != ""
+}
 
 func (m *Summary) field(id fieldID) *string {
 	return [...]*string{&m.Date, &m.Subject, &m.MessageID, &m.InReplyTo, &m.References,

@@ -51,7 +51,7 @@ func ParseHeader(block []byte) Fields {
 // nextField takes a field off a header block; its Raw is nil at the end.
 func nextField(block []byte) (f Field, rest []byte) {
 	f.Raw, rest = cutField(block)
-	f.Name = fieldName(f.Raw)
+	f.Name = string(fieldName(f.Raw))
 	return f, rest
 }
 
@@ -74,16 +74,16 @@ func cutField(block []byte) (raw, rest []byte) {
 }
 
 // fieldName returns the name of a field; empty if raw is none.
-func fieldName(raw []byte) string {
+func fieldName(raw []byte) []byte {
 	colon := bytes.IndexByte(raw, ':')
 	if colon <= 0 || raw[0] == ' ' || raw[0] == '\t' {
-		return ""
+		return nil
 	}
 	name := bytes.TrimRight(raw[:colon], " \t")
 	if bytes.IndexByte(name, '\n') >= 0 {
-		return ""
+		return nil
 	}
-	return string(name)
+	return name
 }
 
 // Get returns the first field of this name.
@@ -119,23 +119,25 @@ func (f Fields) Text(name string) string {
 // it: HEADER.FIELDS.NOT. NUL becomes 0x80.
 func AppendHeaderFields(dst, block []byte, names []string, not bool) []byte {
 	for {
-		f, rest := nextField(block)
-		if f.Raw == nil {
+		raw, rest := cutField(block)
+		if raw == nil {
 			if not && len(block) == 0 {
 				return dst
 			}
 			return append(dst, '\r', '\n')
 		}
-		if named(f, names) != not {
-			dst = appendCRLF(dst, f.Raw, !not)
+		if named(raw, names) != not {
+			dst = appendCRLF(dst, raw, !not)
 		}
 		block = rest
 	}
 }
 
-func named(f Field, names []string) bool {
+// named reports whether raw is a field with one of the names.
+func named(raw []byte, names []string) bool {
+	own := fieldName(raw)
 	for _, name := range names {
-		if f.Name != "" && f.Is(name) {
+		if len(own) > 0 && bytes.EqualFold(own, []byte(name)) {
 			return true
 		}
 	}

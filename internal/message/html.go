@@ -67,6 +67,7 @@ func (d *htmlDecoder) run(src []byte) int {
 	case d.state == htmlText && d.skip != "":
 		i = bytes.IndexByte(src, '<')
 	case d.state == htmlText:
+		src = src[:min(len(src), 512)] // many references must not mean many long searches
 		if i = bytes.IndexByte(src, '<'); i < 0 {
 			i = len(src)
 		}

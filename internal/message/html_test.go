@@ -117,6 +117,14 @@ func FuzzHTML(f *testing.F) {
 		if err != nil || !bytes.Equal(pieces, want) {
 			t.Fatalf("%q: %q, in pieces %q, %v", in, want, pieces, err)
 		}
+		d = new(htmlDecoder)
+		var slow []byte
+		for i := range in {
+			slow = d.decode(slow, in[i:i+1])
+		}
+		if slow = d.finish(slow); !bytes.Equal(slow, want) {
+			t.Fatalf("%q: %q, byte by byte %q", in, want, slow)
+		}
 		if len(want) > 2*len(in)+1 {
 			t.Fatalf("%d bytes give %d", len(in), len(want))
 		}

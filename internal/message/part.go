@@ -61,7 +61,8 @@ type Summary struct {
 	Date, Subject, MessageID, InReplyTo, References string
 	From, Sender, ReplyTo, To, Cc, Bcc              string
 
-	present uint16 // bit per summaryField: the message has the field, maybe empty
+	present uint16 // bit per field, from fieldDate on: the message has it, maybe empty
+	joined  uint8  // address fields joined to others
 }
 
 // Extent is a stretch of a stored message.

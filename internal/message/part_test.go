@@ -114,7 +114,7 @@ func TestFindInAMessageWithoutParts(t *testing.T) {
 func TestSummaryOfMessages(t *testing.T) {
 	p := scanString(t, "Date: d\nSubject: s\nMessage-ID: <m>\nIn-Reply-To: <i>\nReferences: <r1>\n <r2>\nFrom: f\nSender: e\nReply-To: r\nTo: t1\nTo: t2\nto:\nCc: c\nBcc: b\nX-Other: x\n\n")
 	want := Summary{Date: "d", Subject: "s", MessageID: "<m>", InReplyTo: "<i>", References: "<r1> <r2>",
-		From: "f", Sender: "e", ReplyTo: "r", To: "t1, t2", Cc: "c", Bcc: "b", present: 1<<11 - 1}
+		From: "f", Sender: "e", ReplyTo: "r", To: "t1, t2", Cc: "c", Bcc: "b", present: 1<<11 - 1, joined: 1}
 	if !reflect.DeepEqual(*p.Summary, want) {
 		t.Errorf("got %+v", *p.Summary)
 	}

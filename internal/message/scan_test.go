@@ -237,6 +237,32 @@ func TestScanBoundsHeaderMemory(t *testing.T) {
 	}
 }
 
+// TestLongInputTakesLinearTime runs what once took quadratic time, or could: it
+// would take minutes then.
+func TestLongInputTakesLinearTime(t *testing.T) {
+	const size = 1 << 18
+	for _, piece := range []string{
+		"To: a@b\n", "To:a\n", "a\n", " \n", "--\n", "Content-Type: x/y\n", "\x00", "\r", "\"", "\\", "\"\\\"", "(", ")", "[", "<", "<@", "@", ":", ",", ";", "=?",
+		"=?a?q?", "=?a?q?b?= ", "[a]", "[a] ", "re:", "[fwd:", "fwd[a]:", "(fwd)", "a*0=b;", "a=\"", "\xc3", "é", "<a ", "<a b=\"", "&", "<!--", "<script>", "=", " ",
+	} {
+		text := strings.Repeat(piece, size/len(piece))
+		msg := "Subject: " + text + "\nTo: " + text + "\nContent-Type: multipart/mixed; boundary=b; " + text + "\n\n--b\n" + text +
+			"\n--b\nContent-Type: text/html\nContent-Transfer-Encoding: quoted-printable\n\n" + text
+		p := scanString(t, msg)
+		p.AppendEnvelope(nil)
+		p.AppendBodyStructure(nil, true)
+		BaseSubject(text)
+		DecodeText(text)
+		ParseAddressList(text)
+		ParseDate(text)
+		MessageIDs(text)
+		AppendHeaderFields(nil, []byte(msg), []string{"Subject"}, false)
+		if found, err := p.MatchText(strings.NewReader(msg), NewMatcher("not in it at all")); found || err != nil {
+			t.Errorf("%q: %v, %v", piece, found, err)
+		}
+	}
+}
+
 func TestScanPassesReadErrors(t *testing.T) {
 	boom := errors.New("boom")
 	if _, err := Scan(io.MultiReader(strings.NewReader("Subject: x\n"), iotest.ErrReader(boom))); !errors.Is(err, boom) {

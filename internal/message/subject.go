@@ -34,31 +34,29 @@ func trimTrailers(s string, reply bool) (string, bool) {
 func trimLeaders(s string, reply bool) (string, bool) {
 	for {
 		s = strings.TrimLeft(s, " \t")
-		if n := leaderLen(s); n > 0 {
-			s, reply = s[n:], true
+		last, end := 0, 0 // the last blob of those that s begins with
+		for n := blobLen(s); n > 0; n = blobLen(s[end:]) {
+			last, end = end, end+n
+		}
+		if n := leaderLen(s[end:]); n > 0 {
+			s, reply = s[end+n:], true
 			continue
 		}
-		if n := blobLen(s); n > 0 && strings.TrimLeft(s[n:], " \t") != "" {
-			s = s[n:]
-			continue
+		if end == len(s) {
+			end = last // it is the subject itself
 		}
-		return s, reply
+		return s[end:], reply
 	}
 }
 
-// leaderLen returns the length of *subj-blob subj-refwd at the start of s, or 0.
+// leaderLen returns the length of a subj-refwd with its colon at the start of s,
+// or 0.
 func leaderLen(s string) int {
-	i := 0
-	for n := blobLen(s); n > 0; n = blobLen(s[i:]) {
-		i += n
-	}
+	i := 2
 	switch {
-	case hasPrefixFold(s[i:], "re"), hasPrefixFold(s[i:], "fw"):
-		i += 2
-		if hasPrefixFold(s[i-2:], "fwd") {
-			i++
-		}
-	default:
+	case hasPrefixFold(s, "fwd"):
+		i = 3
+	case !hasPrefixFold(s, "re") && !hasPrefixFold(s, "fw"):
 		return 0
 	}
 	i += len(s[i:]) - len(strings.TrimLeft(s[i:], " \t"))
