@@ -23,7 +23,7 @@ func NewMatcher(needle string) *Matcher {
 // MatchString reports whether the text s holds the needle.
 func (m *Matcher) MatchString(s string) bool {
 	buf := matchBuffers.Get().(*matchBuffer)
-	defer matchBuffers.Put(buf)
+	defer buf.release()
 	f := folder{}
 	buf.folded = f.fold(buf.folded[:0], []byte(s))
 	return bytes.Contains(buf.folded, m.needle)
@@ -32,7 +32,7 @@ func (m *Matcher) MatchString(s string) bool {
 // Match reads r until the needle is found, or to its end. The error is one of r.
 func (m *Matcher) Match(r io.Reader) (bool, error) {
 	buf := matchBuffers.Get().(*matchBuffer)
-	defer matchBuffers.Put(buf)
+	defer buf.release()
 	buf.folded = buf.folded[:0]
 	f := folder{}
 	kept := 0 // bytes of an incomplete character at the start of buf.in
@@ -80,6 +80,14 @@ type matchBuffer struct {
 }
 
 var matchBuffers = sync.Pool{New: func() any { return new(matchBuffer) }}
+
+// release gives the memory back, but not what a very long text needed.
+func (b *matchBuffer) release() {
+	if cap(b.folded) > 256<<10 {
+		b.folded = nil
+	}
+	matchBuffers.Put(b)
+}
 
 // MatchBody reports whether the text of the message, read from its stored file
 // r, holds m's needle: SEARCH BODY (RFC 9051 section 6.4.4). It looks at the
@@ -131,7 +139,7 @@ const maxSearchedHeader = 1 << 20
 // holds m's needle. The needle may begin in the field's name.
 func (p *Part) MatchHeader(r io.ReaderAt, m *Matcher) (bool, error) {
 	buf := matchBuffers.Get().(*matchBuffer)
-	defer matchBuffers.Put(buf)
+	defer buf.release()
 	size := min(p.BodyStart-p.HeaderStart, maxSearchedHeader)
 	block := buf.in[:]
 	if size <= int64(len(block)) {
