@@ -1,0 +1,216 @@
+package lda
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"svc.plus/mailsrvd/auth"
+	"svc.plus/mailsrvd/internal/message"
+	"svc.plus/mailsrvd/internal/status"
+	"svc.plus/mailsrvd/maildir"
+)
+
+// inbox is the folder that every account has.
+const inbox = "INBOX"
+
+// Deliver brings one message to local accounts, several at a time. The result
+// has one error per element of to: nil when the message is durable there, else
+// a *status.Error. Return-Path and Delivered-To are put on top of what is
+// stored. An account that occurs more than once with the same detail gets the
+// message once, with all its addresses.
+//
+// 550 5.1.1 is an account that is gone, 552 5.2.2 one that is full, 554 5.4.6
+// a message that was delivered to the same address before; all else is
+// temporary.
+func (a *Agent) Deliver(ctx context.Context, env message.Envelope, c *message.Content, to []message.Local) []error {
+	errs := make([]error, len(to))
+	facts, err := contentFacts(c)
+	if err != nil {
+		for i := range errs {
+			errs[i] = status.From(fmt.Errorf("reading the message's header: %w", err))
+		}
+		return errs
+	}
+	var group errgroup.Group
+	group.SetLimit(a.o.Concurrency)
+	for _, b := range batches(to) {
+		group.Go(func() error {
+			err := a.deliverBatch(ctx, env, c, facts, b)
+			for _, i := range b.indexes {
+				errs[i] = err
+			}
+			return nil
+		})
+	}
+	group.Wait()
+	return errs
+}
+
+// batch is what one account gets: one message for one or more addresses.
+type batch struct {
+	user, detail string
+	addresses    []string
+	indexes      []int // in the list of recipients
+}
+
+// batches groups recipients by account and detail, in their order.
+func batches(to []message.Local) []*batch {
+	type key struct{ user, detail string }
+	found := map[key]*batch{}
+	var all []*batch
+	for i, l := range to {
+		k := key{l.User, l.Detail}
+		b := found[k]
+		if b == nil {
+			b = &batch{user: l.User, detail: l.Detail}
+			found[k] = b
+			all = append(all, b)
+		}
+		b.addresses = append(b.addresses, l.Address)
+		b.indexes = append(b.indexes, i)
+	}
+	return all
+}
+
+// deliverBatch delivers to one account. The error is nil or a *status.Error.
+func (a *Agent) deliverBatch(ctx context.Context, env message.Envelope, c *message.Content, facts headerFacts, b *batch) error {
+	attrs := []any{"trace", env.Trace, "user", b.user, "from", env.ReversePath, "to", b.addresses}
+	return a.counted(ctx, facts, attrs, func() (string, error) { return a.deliverTo(ctx, env, c, facts, b) })
+}
+
+// counted runs one delivery, which returns the folder, counts it and writes its
+// log line. The error is nil or a *status.Error.
+func (a *Agent) counted(ctx context.Context, facts headerFacts, attrs []any, deliver func() (string, error)) error {
+	start := time.Now()
+	folder, err := deliver()
+	took := time.Since(start)
+	a.metrics.count(err, took)
+	attrs = append(attrs, "dur", took)
+	if err != nil {
+		s := status.From(err)
+		a.o.Logger.WarnContext(ctx, "msgid="+facts.logID()+": save failed", append(attrs, "code", s.Code, "err", err)...)
+		return s
+	}
+	a.o.Logger.InfoContext(ctx, "msgid="+facts.logID()+": saved mail to "+folder, attrs...)
+	return nil
+}
+
+// deliverTo finds the account and saves the message with its trace fields. It
+// returns the folder.
+func (a *Agent) deliverTo(ctx context.Context, env message.Envelope, c *message.Content, facts headerFacts, b *batch) (string, error) {
+	if err := facts.checkLoop(b.addresses); err != nil {
+		return "", err
+	}
+	acct, err := a.account(ctx, b.user)
+	if err != nil {
+		return "", err
+	}
+	job := delivery{
+		account: acct,
+		detail:  b.detail,
+		content: c.WithPrefix(traceFields(env.ReversePath, b.addresses)),
+	}
+	return a.save(ctx, job)
+}
+
+// account finds the account of a delivery.
+func (a *Agent) account(ctx context.Context, user string) (auth.Account, error) {
+	x := &expansion{Agent: a, ctx: ctx}
+	acct, err := x.lookup(user)
+	if err == errNobody {
+		return auth.Account{}, status.NoSuchUser(user)
+	}
+	return acct, err
+}
+
+// delivery is one message on its way to one account.
+type delivery struct {
+	account auth.Account
+	// detail is that of the address (RFC 5233).
+	detail string
+	// folder is what the caller asked for, empty for his default. It has the
+	// Store's separators.
+	folder string
+	// create and subscribe make a missing folder (Dovecot's
+	// lda_mailbox_autocreate and lda_mailbox_autosubscribe).
+	create, subscribe bool
+	// content is the message with all its trace fields.
+	content *message.Content
+	// failed is told why a folder was not taken and the INBOX will be; it may
+	// be nil.
+	failed func(folder string, err error)
+}
+
+// placement is where a message goes, and how.
+type placement struct {
+	folder            string
+	create, subscribe bool
+	delivery          maildir.Delivery
+}
+
+// save does the last three steps of a delivery: filter, folder, durable file.
+// It returns the folders that took the message, as the log names them.
+func (a *Agent) save(ctx context.Context, d delivery) (string, error) {
+	store := a.store(d.account)
+	var saved []string
+	for _, p := range a.filter(ctx, store, d) {
+		err := a.place(ctx, store, p, d.content)
+		if err != nil && mayUseInbox(ctx, p, err) {
+			if d.failed != nil {
+				d.failed(p.folder, err)
+			}
+			if p.folder = inbox; slices.Contains(saved, inbox) {
+				continue
+			}
+			err = a.place(ctx, store, p, d.content)
+		}
+		if err != nil {
+			return "", err
+		}
+		saved = append(saved, p.folder)
+	}
+	return strings.Join(saved, ", "), nil
+}
+
+// mayUseInbox reports whether the INBOX may take what another folder did not: a
+// folder that is missing or broken is no reason to lose mail, but where there
+// is no room, the INBOX has none either.
+func mayUseInbox(ctx context.Context, p placement, err error) bool {
+	return !strings.EqualFold(p.folder, inbox) && !full(err) && ctx.Err() == nil
+}
+
+// place puts the message into one folder, which it makes first if it may.
+func (a *Agent) place(ctx context.Context, store *maildir.Store, p placement, c *message.Content) error {
+	_, err := store.Deliver(ctx, p.folder, c, p.delivery)
+	if !errors.Is(err, maildir.ErrNotFound) || !p.create {
+		return err
+	}
+	if err := store.Create(ctx, p.folder); err != nil && !errors.Is(err, maildir.ErrExists) {
+		return fmt.Errorf("making the folder %s: %w", p.folder, err)
+	}
+	if p.subscribe {
+		if err := store.Subscribe(ctx, p.folder); err != nil {
+			a.o.Logger.WarnContext(ctx, "subscribing to a new folder failed", "user", store.Owner().Name, "err", err)
+		}
+	}
+	_, err = store.Deliver(ctx, p.folder, c, p.delivery)
+	return err
+}
+
+// filter decides where a message goes: all the places that get a copy. This is
+// where a user's Sieve script has its say before the defaults.
+func (a *Agent) filter(_ context.Context, _ *maildir.Store, d delivery) []placement {
+	switch {
+	case d.folder != "":
+		return []placement{{folder: d.folder, create: d.create, subscribe: d.subscribe}}
+	case a.o.DetailFolder && d.detail != "":
+		return []placement{{folder: d.detail}}
+	}
+	return []placement{{folder: inbox}}
+}
