@@ -1,0 +1,320 @@
+package maildir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// What the side files of a folder say, taken into memory, and the other way.
+
+// refreshList reads what is new in the uidlist. m.disk is held.
+func (sw *sweep) refreshList(f *folder) error {
+	m := sw.m
+	r, err := f.readList(m.list)
+	if err == nil {
+		err = m.adopt(&r)
+	}
+	if errors.Is(err, errCorrupt) {
+		f.log.Warn("uidlist", "user", f.owner, "mailbox", m.dir, "err", err)
+		sw.aside, err = true, nil
+		m.list = listState{}
+		if !m.loaded {
+			m.mu.Lock()
+			m.recs, m.byBase, m.ext, m.next, m.dead = nil, map[string]int32{}, map[UID]string{}, 1, 0
+			m.mu.Unlock()
+		}
+	}
+	if r.whole {
+		sw.both = true
+	}
+	return err
+}
+
+// adopt takes records of the uidlist into memory.
+func (m *Mailbox) adopt(r *listRead) error {
+	if !r.state.present || !r.whole && r.text == "" {
+		m.list = r.state
+		return nil
+	}
+	if m.loaded { // nothing may change if a later line proves to be corrupt
+		check := *r
+		if err := check.parse(func(listLine) {}); err != nil {
+			return err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h := r.state.header
+	if m.loaded && h.validity != m.validity {
+		return fmt.Errorf("UIDVALIDITY changed from %d to %d: %w", m.validity, h.validity, ErrRemoved)
+	}
+	var listed []bool
+	if !m.loaded {
+		m.validity, m.guid = h.validity, h.guid
+		lines := strings.Count(r.text, "\n")
+		m.recs = make([]record, 0, lines+lines/8+16)
+		m.byBase = make(map[string]int32, lines+lines/8)
+	} else if r.whole {
+		listed = make([]bool, len(m.recs))
+	}
+	known := m.next
+	err := r.parse(func(l listLine) {
+		if i, ok := m.byBase[l.base]; ok && m.recs[i].uid == l.uid {
+			if listed != nil {
+				listed[i] = true
+			}
+			return
+		}
+		if l.uid < known {
+			return // expunged long ago
+		}
+		if m.loaded { // do not keep the whole text for one name
+			l.base, l.ext = strings.Clone(l.base), strings.Clone(l.ext)
+		}
+		m.addRecord(l.uid, l.base, l.ext)
+	})
+	if err != nil {
+		return err
+	}
+	for i, ok := range listed {
+		if !ok && m.recs[i].live() {
+			m.drop(i) // another program saw it go; a file that is still there gets a new UID
+		}
+	}
+	m.next = max(m.next, r.state.nextUID())
+	m.list = r.state
+	return nil
+}
+
+// listIsEmptied recognises Dovecot's new list for a folder whose old list was
+// lost: a header alone, its next UID 1 although Dovecot's index has given UIDs.
+// They must not be given again under this UIDVALIDITY.
+func (sw *sweep) listIsEmptied(f *folder) bool {
+	m := sw.m
+	if m.loaded || !m.list.present || m.list.lines > 0 || m.list.header.next > 1 {
+		return false
+	}
+	inside := false
+	for _, s := range sw.stray {
+		inside = inside || s.in == inCur
+	}
+	var st unix.Stat_t
+	return inside && f.lstat("dovecot.index.log", &st) == nil
+}
+
+// freshList begins a new list with a new UIDVALIDITY.
+func (sw *sweep) freshList() {
+	m := sw.m
+	m.mu.Lock()
+	m.validity = 0
+	m.mu.Unlock()
+	m.list = listState{}
+}
+
+// assign gives a UID to each stray file, durable in the uidlist on return. m.disk
+// and the lock are held, and the strays were found under the lock.
+func (sw *sweep) assign(f *folder) error {
+	m := sw.m
+	if sw.aside {
+		if err := f.asideList(); err != nil {
+			return err
+		}
+		sw.aside = false
+	}
+	if err := m.needValidity(f); err != nil {
+		return err
+	}
+	bases := make([]string, 0, len(sw.stray))
+	for base, s := range sw.stray {
+		if base == "" {
+			if err := f.rebase(s.in, s.name); err != nil {
+				return err
+			}
+			m.force.Store(true)
+			continue
+		}
+		bases = append(bases, base)
+	}
+	slices.SortFunc(bases, nameOrder)
+	m.mu.Lock()
+	from := len(m.recs)
+	for _, base := range bases {
+		s := sw.stray[base]
+		m.addStray(base, s)
+	}
+	m.mu.Unlock()
+	if err := m.writeList(f, from); err != nil {
+		return err
+	}
+	clear(sw.stray)
+	return nil
+}
+
+// addStray makes a record of a file that was found without a UID. m.mu is held.
+func (m *Mailbox) addStray(base string, s strayFile) int {
+	i := m.addRecord(m.next, base, "")
+	r := &m.recs[i]
+	r.gen = m.gen
+	_, flags, info, odd := splitName([]byte(s.name))
+	var none ModSeq
+	m.found(r, []byte(s.name), s.in, flags, info, odd, &none)
+	r.state |= recRecent
+	return i
+}
+
+// needValidity takes a UIDVALIDITY where the folder has none.
+func (m *Mailbox) needValidity(f *folder) error {
+	m.mu.Lock()
+	have := m.validity
+	m.mu.Unlock()
+	if have != 0 {
+		return nil
+	}
+	v, err := f.inbox.nextValidity()
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.validity = v
+	m.mu.Unlock()
+	return nil
+}
+
+// writeList makes the records from index from on durable in the uidlist, by
+// lines at its end or by a rewrite. If it fails they are forgotten, their UIDs
+// stay unused, and the list will be read anew. m.disk and the lock are held.
+func (m *Mailbox) writeList(f *folder, from int) error {
+	m.mu.Lock()
+	var text []byte
+	rewrite := m.needsRewrite(len(m.recs) - from)
+	if rewrite {
+		text = m.formatList()
+	} else {
+		for i := from; i < len(m.recs); i++ {
+			text = m.lineOf(&m.recs[i]).append(text)
+		}
+	}
+	if m.next > maxUID {
+		m.forgetFrom(from)
+		m.mu.Unlock()
+		return errors.New("no UID is left for this mailbox")
+	}
+	m.mu.Unlock()
+	var err error
+	switch {
+	case rewrite:
+		err = f.rewriteList(&m.list, text)
+	case len(text) > 0:
+		err = f.appendList(&m.list, text)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err != nil {
+		m.forgetFrom(from)
+		m.list = listState{}
+		return err
+	}
+	m.list.lines += len(m.recs) - from
+	if rewrite {
+		m.list.lines = len(m.recs) - m.dead
+		m.list.header = m.header()
+	}
+	if n := len(m.recs); n > 0 {
+		m.list.last = max(m.list.last, m.recs[n-1].uid)
+	}
+	m.store.all.metrics.assigned.Add(float64(len(m.recs) - from))
+	return nil
+}
+
+// needsRewrite reports whether appending n lines is not enough: the rules of
+// Dovecot. m.mu is held.
+func (m *Mailbox) needsRewrite(n int) bool {
+	l := &m.list
+	if !l.present || l.header.version != 3 || l.header.guid == "" || l.untidy || l.partial || l.torn > 0 {
+		return true
+	}
+	return n > 0 && (len(m.recs)-m.dead)*4 <= (l.lines+n)*3
+}
+
+// formatList writes the whole list. m.mu is held.
+func (m *Mailbox) formatList() []byte {
+	if m.guid == "" {
+		m.guid = newGUID()
+	}
+	b := make([]byte, 0, 128+len(m.recs)*72)
+	b = m.header().append(b)
+	for i := range m.recs {
+		if m.recs[i].state&recGone == 0 {
+			b = m.lineOf(&m.recs[i]).append(b)
+		}
+	}
+	return b
+}
+
+func (m *Mailbox) header() listHeader {
+	return listHeader{version: 3, validity: m.validity, next: m.next, guid: m.guid, words: m.list.header.words}
+}
+
+// lineOf is a record's line, with the virtual size if only we know it.
+func (m *Mailbox) lineOf(r *record) listLine {
+	l := listLine{uid: r.uid, base: r.base, ext: m.ext[r.uid]}
+	if size, ok := m.vsize[r.uid]; ok {
+		if _, have := extValue(l.ext, 'W'); !have {
+			l.ext = strings.TrimSpace(fmt.Sprintf("W%d %s", size, l.ext))
+		}
+	}
+	return l
+}
+
+// forgetFrom takes back records that nobody was told of. m.mu is held.
+func (m *Mailbox) forgetFrom(from int) {
+	for i := from; i < len(m.recs); i++ {
+		m.drop(i)
+	}
+	m.dead -= len(m.recs) - from
+	m.recs = m.recs[:from]
+}
+
+// loadKeywords reads the table of keywords. m.disk is held.
+func (m *Mailbox) loadKeywords(f *folder) error {
+	t, err := f.readKeywords()
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, name := range m.keywords { // a table that was lost: file names still carry its letters
+		if t[i] == "" && name != "" && t.find(name) < 0 && m.letters&Keyword(i) != 0 {
+			t[i] = name
+		}
+	}
+	m.keywords = t
+	return nil
+}
+
+// separate gives the second file of a base a name of its own.
+func (f *folder) separate(d duplicate) error {
+	f.log.Warn("two files of one name: the second gets a new one", "user", f.owner, "file", d.name)
+	return f.rebase(d.in, d.name)
+}
+
+// rebase renames a message file to a base of ours; sizes and flags are kept.
+func (f *folder) rebase(in subdir, name string) error {
+	base := newBase(f.opt.Hostname, f.now())
+	old := baseOf(name)
+	if s, ok := sizeField(old, 'S'); ok {
+		if w, ok := sizeField(old, 'W'); ok {
+			base = addSizes(base, s, w)
+		}
+	}
+	err := f.move(in, name, in, base+strings.TrimPrefix(name, old))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,307 @@
+package maildir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"svc.plus/mailsrvd/internal/message"
+)
+
+// Files that this process stores in an open folder get their UIDs here, many
+// under one lock: while one batch is being written to the uidlist, the next one
+// gathers. The order is that of Dovecot: lock, read what others appended, rename
+// into place, append and sync the lines, sync the directories, unlock. Only then
+// are the messages announced.
+
+// arrival is a file that waits for its UID.
+type arrival struct {
+	stored
+	placed bool   // in its place: from the start for a delivery
+	guid   string // of the message it is a copy of, where its base is another one
+	err    error
+	done   chan arrivalResult
+}
+
+type arrivalResult struct {
+	uid UID
+	err error
+}
+
+// Append stores a message and returns its UID (APPENDUID, RFC 4315); it is
+// durable and announced when the error is nil. Errors as Deliver's, and
+// ErrTooManyKeywords, ErrRemoved, ErrLocked.
+func (m *Mailbox) Append(ctx context.Context, c *message.Content, d Delivery) (UID, error) {
+	uid, err := m.append(ctx, c, d)
+	m.store.all.count(err)
+	if errors.Is(err, ErrRemoved) || errors.Is(err, ErrTooManyKeywords) || errors.Is(err, ErrLocked) {
+		return 0, err
+	}
+	return uid, storeError(err)
+}
+
+func (m *Mailbox) append(ctx context.Context, c *message.Content, d Delivery) (UID, error) {
+	if err := m.store.checkQuota(ctx, c); err != nil {
+		return 0, err
+	}
+	letters, err := m.keywordBits(ctx, d.Keywords)
+	if err != nil {
+		return 0, err
+	}
+	a := &arrival{done: make(chan arrivalResult, 1)}
+	err = m.do(ctx, func(f *folder) (err error) {
+		a.stored, err = f.stage(c, d, letters)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if !m.arrived(a) {
+		return 0, ErrClosed
+	}
+	// The batch has its own time limit; giving up on it here could store a
+	// message of which the client thinks that it failed.
+	res := <-a.done
+	return res.uid, res.err
+}
+
+// arrived queues a file for its UID. A delivery to a folder that no session
+// watches is left to the next reader; false then, and after Close.
+func (m *Mailbox) arrived(a *arrival) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if a.placed && (len(m.watchers) == 0 || m.err != nil) {
+		return false
+	}
+	if !m.assigning && !m.store.all.begin() {
+		return false
+	}
+	m.pending = append(m.pending, a)
+	if !m.assigning {
+		m.assigning = true
+		go m.assignLoop()
+	}
+	return true
+}
+
+// assignLoop works until nothing waits.
+func (m *Mailbox) assignLoop() {
+	defer m.store.all.work.Done()
+	ctx := context.WithoutCancel(m.store.all.ctx) // what was accepted is finished
+	for {
+		m.disk <- struct{}{}
+		m.mu.Lock()
+		batch := m.pending
+		m.pending = nil
+		if len(batch) == 0 {
+			m.assigning = false
+			m.mu.Unlock()
+			m.unlockDisk()
+			return
+		}
+		m.mu.Unlock()
+		m.assignBatch(ctx, batch)
+		m.unlockDisk()
+		for _, a := range batch {
+			if a.done != nil {
+				a.done <- m.resultOf(a)
+			}
+		}
+	}
+}
+
+// resultOf finds the UID of a finished arrival.
+func (m *Mailbox) resultOf(a *arrival) arrivalResult {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if i, ok := m.byBase[a.Name]; ok && m.recs[i].live() {
+		return arrivalResult{uid: m.recs[i].uid}
+	}
+	if a.err == nil {
+		a.err = ErrExpunged // by another program, in this moment
+	}
+	return arrivalResult{err: a.err}
+}
+
+// assignBatch gives the batch its UIDs; failures are noted in each arrival. For
+// a delivery a failure means only that a later reading gives the UID.
+func (m *Mailbox) assignBatch(ctx context.Context, batch []*arrival) {
+	limit := syncLockWait
+	for _, a := range batch {
+		if a.done != nil {
+			limit = m.store.all.opt.LockWait
+		}
+	}
+	err := m.locked(ctx, limit, func(f *folder) error { return m.placeBatch(f, batch) })
+	if err == nil {
+		return
+	}
+	m.force.Store(true)
+	for _, a := range batch {
+		if a.err == nil {
+			a.err = err
+		}
+	}
+	// What is staged and never got its place must not stay in tmp/.
+	_ = m.do(ctx, func(f *folder) error {
+		for _, a := range batch {
+			if !a.placed {
+				f.root.Remove(a.tmpName())
+			}
+		}
+		return nil
+	})
+}
+
+// locked runs fn as the owner with the lock of the uidlist, and everything that
+// is in the list read. m.disk is held. fn runs anew if the list was replaced
+// meanwhile.
+func (m *Mailbox) locked(ctx context.Context, limit time.Duration, fn func(f *folder) error) error {
+	if !m.loaded {
+		if err := m.sync(ctx, limit); err != nil {
+			return err
+		}
+	}
+	wait := lockWait{limit: limit}
+	for try := 0; ; try++ {
+		err := m.do(ctx, func(f *folder) error {
+			lock, err := f.tryLock(listLock, listName, lockStale, &m.sight)
+			if err != nil {
+				return err
+			}
+			defer f.unlock(lock)
+			if err := m.catchUp(f); err != nil {
+				return err
+			}
+			return fn(f)
+		})
+		switch {
+		case errors.Is(err, errHeld):
+			if err := wait.pause(ctx); err != nil {
+				return fmt.Errorf("locking the uidlist: %w", err)
+			}
+		case errors.Is(err, errListMoved) && try < 5, errors.Is(err, errNeedSync) && try < 5:
+			m.force.Store(true)
+			if err := m.sync(ctx, limit); err != nil {
+				return err
+			}
+		default:
+			return err
+		}
+	}
+}
+
+// errNeedSync means that memory must first be brought up to date.
+var errNeedSync = errors.New("uidlist has to be read again")
+
+// catchUp reads what others appended to the list and to the keywords. Records
+// that they added need a reading of the directories before ours may follow.
+func (m *Mailbox) catchUp(f *folder) error {
+	mark := f.mark(listName)
+	if mark != m.seen.list || !m.list.present {
+		r, err := f.readList(m.list)
+		if err != nil {
+			return err
+		}
+		if !r.state.present || r.whole || r.text != "" {
+			return errNeedSync
+		}
+		m.list = r.state
+	}
+	if f.mark(keywordsName) != m.seen.keywords {
+		if err := m.loadKeywords(f); err != nil {
+			return err
+		}
+		m.seen.keywords = f.mark(keywordsName)
+	}
+	return nil
+}
+
+// placeBatch runs in the folder, under the lock.
+func (m *Mailbox) placeBatch(f *folder, batch []*arrival) error {
+	return m.own(f, func() error {
+		var touched [2]bool
+		for _, a := range batch {
+			if a.placed || a.err != nil {
+				continue
+			}
+			if err := f.place(&a.stored); err != nil {
+				a.err = err
+				continue
+			}
+			a.placed = true
+			touched[a.in] = true
+		}
+		return m.commit(f, batch, touched)
+	})
+}
+
+// commit gives files that are in their place their UIDs, durable in the uidlist,
+// syncs the directories touched and announces the messages. If that fails, the
+// files whose sender is told so are taken back.
+func (m *Mailbox) commit(f *folder, batch []*arrival, touched [2]bool) error {
+	from := m.addArrivals(batch)
+	err := m.writeList(f, from)
+	for in, yes := range touched {
+		if yes && err == nil {
+			err = f.syncIn(subdir(in))
+		}
+	}
+	if err != nil {
+		m.takeBack(f, batch, from)
+		return err
+	}
+	m.seen.list = f.mark(listName)
+	m.announceFrom(from)
+	return nil
+}
+
+// addArrivals makes records of the files that have none; a reading of the
+// directory may have been faster.
+func (m *Mailbox) addArrivals(batch []*arrival) (from int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	from = len(m.recs)
+	for _, a := range batch {
+		if a.err != nil {
+			continue
+		}
+		if _, known := m.byBase[a.Name]; known {
+			continue
+		}
+		i := m.addStray(a.Name, strayFile{a.name, a.in})
+		if a.guid != "" {
+			m.ext[m.recs[i].uid] = "G" + a.guid
+		}
+	}
+	return from
+}
+
+// takeBack undoes the placing of messages whose sender is told of a failure.
+func (m *Mailbox) takeBack(f *folder, batch []*arrival, from int) {
+	m.mu.Lock()
+	if len(m.recs) > from {
+		m.forgetFrom(from)
+		m.list = listState{}
+	}
+	m.mu.Unlock()
+	for _, a := range batch {
+		if a.placed && a.done != nil {
+			f.remove(a.in, a.name)
+		}
+	}
+}
+
+// announceFrom makes the records from index from on known.
+func (m *Mailbox) announceFrom(from int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if from == len(m.recs) {
+		return
+	}
+	at := m.tick()
+	for i := from; i < len(m.recs); i++ {
+		m.announce(&m.recs[i], at, true)
+	}
+}

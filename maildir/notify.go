@@ -1,0 +1,340 @@
+package maildir
+
+import (
+	"context"
+	"errors"
+	"path"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
+
+	"svc.plus/mailsrvd/internal/asuser"
+)
+
+// Foreign changes of folders that sessions follow arrive by inotify: one
+// instance for the process (the kernel counts instances per user), the watches
+// added as the owner of the Maildir. Our own renames cause events too. So an
+// event is no reason to read 100,000 names: the file it names is compared with
+// memory, under the folder's disk lock, and only a difference makes the
+// directory be read.
+//
+// Where inotify cannot help (network file systems, no watch left) the
+// directories' times are looked at every Options.PollEvery.
+
+const (
+	// gather is how long events of a folder are collected before they are
+	// looked at: a delivery by another program is two of them.
+	gather = 2 * time.Millisecond
+	// maxNamed is how many named files are compared one by one.
+	maxNamed = 512
+)
+
+// notifier follows the folders that have watchers.
+type notifier struct {
+	all     *Stores
+	inotify *fsnotify.Watcher // nil: everything is polled
+	done    sync.WaitGroup
+
+	mu     sync.Mutex // guards what follows
+	points map[string]watchPoint
+	paths  map[*Mailbox][]string
+	polled map[*Mailbox]struct{}
+	news   map[*Mailbox]*folderNews
+}
+
+// watchPoint is a directory that inotify watches.
+type watchPoint struct {
+	m  *Mailbox
+	in subdir
+}
+
+// folderNews are the events of one folder that nobody has looked at yet.
+type folderNews struct {
+	names map[namedFile]struct{}
+	all   bool // too many, or not told apart
+}
+
+type namedFile struct {
+	in   subdir
+	name string
+}
+
+func newNotifier(s *Stores) *notifier {
+	n := &notifier{
+		all: s, points: map[string]watchPoint{}, paths: map[*Mailbox][]string{},
+		polled: map[*Mailbox]struct{}{}, news: map[*Mailbox]*folderNews{},
+	}
+	if !s.opt.NoInotify {
+		w, err := fsnotify.NewBufferedWatcher(1024)
+		if err != nil {
+			s.log.Warn("no inotify: looking for changes of other programs by the clock", "every", s.opt.PollEvery, "err", err)
+		} else {
+			n.inotify = w
+			n.done.Go(n.listen)
+		}
+	}
+	n.done.Go(n.poll)
+	return n
+}
+
+// close ends both goroutines; Stores.ctx is done.
+func (n *notifier) close() error {
+	var err error
+	if n.inotify != nil {
+		err = n.inotify.Close()
+	}
+	n.done.Wait()
+	return err
+}
+
+// watch begins to follow a folder. What has changed since it was read last is
+// looked for at once.
+func (n *notifier) watch(m *Mailbox) {
+	dirs := m.messageDirs()
+	ok := n.inotify != nil && n.addWatches(m, dirs)
+	n.mu.Lock()
+	if !ok {
+		n.polled[m] = struct{}{}
+	}
+	n.mu.Unlock()
+	m.watched.Store(ok)
+	n.note(m, func(f *folderNews) { f.all = true })
+}
+
+// messageDirs are the paths of new/ and cur/.
+func (m *Mailbox) messageDirs() [2]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	base := path.Join(m.store.path, m.dir)
+	return [2]string{path.Join(base, "new"), path.Join(base, "cur")}
+}
+
+// addWatches asks the kernel, as the owner. The points are entered before, so
+// that the first event finds them.
+func (n *notifier) addWatches(m *Mailbox, dirs [2]string) bool {
+	n.mu.Lock()
+	for in, dir := range dirs {
+		n.points[dir] = watchPoint{m, subdir(in)}
+	}
+	n.paths[m] = dirs[:]
+	n.mu.Unlock()
+	err := asuser.Do(n.all.ctx, m.store.owner, func() error {
+		for _, dir := range dirs {
+			if remote(dir) {
+				return errRemote
+			}
+			if err := n.inotify.Add(dir); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		return true
+	}
+	if !errors.Is(err, errRemote) {
+		n.all.log.Warn("cannot watch a mailbox: looking by the clock", "user", m.store.owner.Name, "mailbox", m.Name(), "err", err)
+	}
+	n.removeWatches(m)
+	return false
+}
+
+// errRemote means that other hosts can change the directory unseen.
+var errRemote = errors.New("network file system")
+
+// remote reports whether a directory is on a file system of which inotify does
+// not see all changes.
+func remote(dir string) bool {
+	var st unix.Statfs_t
+	if unix.Statfs(dir, &st) != nil {
+		return false
+	}
+	switch int64(st.Type) {
+	case unix.NFS_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC,
+		unix.FUSE_SUPER_MAGIC, unix.CEPH_SUPER_MAGIC, unix.AFS_SUPER_MAGIC, unix.V9FS_MAGIC:
+		return true
+	}
+	return false
+}
+
+func (n *notifier) removeWatches(m *Mailbox) {
+	n.mu.Lock()
+	dirs := n.paths[m]
+	delete(n.paths, m)
+	for _, dir := range dirs {
+		delete(n.points, dir)
+	}
+	n.mu.Unlock()
+	for _, dir := range dirs {
+		_ = n.inotify.Remove(dir) // it may be gone with its directory
+	}
+}
+
+// unwatch ends following.
+func (n *notifier) unwatch(m *Mailbox) {
+	m.watched.Store(false)
+	n.mu.Lock()
+	delete(n.polled, m)
+	delete(n.news, m)
+	_, have := n.paths[m]
+	n.mu.Unlock()
+	if have {
+		n.removeWatches(m)
+	}
+}
+
+// rewatch follows a folder under its new name.
+func (n *notifier) rewatch(m *Mailbox) {
+	n.mu.Lock()
+	_, have := n.paths[m]
+	n.mu.Unlock()
+	if have {
+		n.removeWatches(m)
+		n.watch(m)
+	}
+}
+
+// listen takes the kernel's events until the instance is closed.
+func (n *notifier) listen() {
+	for {
+		select {
+		case ev, ok := <-n.inotify.Events:
+			if !ok {
+				return
+			}
+			n.event(ev)
+		case err, ok := <-n.inotify.Errors:
+			if !ok {
+				return
+			}
+			n.all.log.Warn("inotify lost events: reading all watched mailboxes", "err", err)
+			n.mu.Lock()
+			watched := make([]*Mailbox, 0, len(n.paths))
+			for m := range n.paths {
+				watched = append(watched, m)
+			}
+			n.mu.Unlock()
+			for _, m := range watched {
+				n.note(m, func(f *folderNews) { f.all = true })
+			}
+		}
+	}
+}
+
+// event notes what one event names.
+func (n *notifier) event(ev fsnotify.Event) {
+	if ev.Op&(fsnotify.Create|fsnotify.Remove|fsnotify.Rename) == 0 {
+		return
+	}
+	n.mu.Lock()
+	point, isFile := n.points[path.Dir(ev.Name)]
+	self, isDir := n.points[ev.Name]
+	n.mu.Unlock()
+	switch {
+	case isDir:
+		n.note(self.m, func(f *folderNews) { f.all = true })
+	case isFile:
+		n.note(point.m, func(f *folderNews) { f.names[namedFile{point.in, path.Base(ev.Name)}] = struct{}{} })
+	}
+}
+
+// note adds to a folder's news; the first of them starts the one who looks.
+func (n *notifier) note(m *Mailbox, add func(*folderNews)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f := n.news[m]
+	if f == nil {
+		if !n.all.begin() {
+			return
+		}
+		f = &folderNews{names: map[namedFile]struct{}{}}
+		n.news[m] = f
+		time.AfterFunc(gather, func() {
+			defer n.all.work.Done()
+			n.look(m)
+		})
+	}
+	if add(f); len(f.names) > maxNamed {
+		f.all = true
+	}
+}
+
+// look compares a folder's news with memory and reads what differs.
+func (n *notifier) look(m *Mailbox) {
+	n.mu.Lock()
+	f := n.news[m]
+	delete(n.news, m)
+	n.mu.Unlock()
+	if f == nil {
+		return // not followed any more
+	}
+	ctx, cancel := context.WithTimeout(n.all.ctx, time.Minute)
+	defer cancel()
+	if err := m.syncNews(ctx, f); err != nil && !errors.Is(err, ErrRemoved) && n.all.ctx.Err() == nil {
+		n.all.log.Warn("looking for changes of other programs", "user", m.store.owner.Name, "err", err)
+	}
+}
+
+// syncNews is Sync that reads no more than the events make necessary.
+func (m *Mailbox) syncNews(ctx context.Context, news *folderNews) error {
+	if err := m.lockDisk(ctx); err != nil {
+		return err
+	}
+	defer m.unlockDisk()
+	if !news.all && !m.differs(ctx, news) {
+		return nil
+	}
+	return m.sync(ctx, syncLockWait)
+}
+
+// differs reports whether a named file is not as memory has it, and makes sync
+// read its directory. m.disk is held, so none of our own changes is under way.
+func (m *Mailbox) differs(ctx context.Context, news *folderNews) (differs bool) {
+	err := m.do(ctx, func(f *folder) error {
+		for file := range news.names {
+			var st unix.Stat_t
+			there := f.statIn(file.in, file.name, &st) == nil
+			if there != m.knows(file) {
+				differs = true
+				m.seen.times[file.in] = 0
+			}
+		}
+		return nil
+	})
+	return differs || err != nil
+}
+
+// knows reports whether memory has a message in exactly this file.
+func (m *Mailbox) knows(file namedFile) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	i, ok := m.byBase[baseOf(file.name)]
+	if !ok || !m.recs[i].live() {
+		return !validEntry([]byte(file.name)) // what is no message changes nothing
+	}
+	return m.recs[i].where() == file.in && m.fileName(&m.recs[i]) == file.name
+}
+
+// poll looks at what inotify does not watch.
+func (n *notifier) poll() {
+	tick := time.NewTicker(n.all.opt.PollEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-n.all.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		n.mu.Lock()
+		list := make([]*Mailbox, 0, len(n.polled))
+		for m := range n.polled {
+			list = append(list, m)
+		}
+		n.mu.Unlock()
+		for _, m := range list {
+			n.note(m, func(f *folderNews) { f.all = true })
+		}
+	}
+}

@@ -1,0 +1,70 @@
+package maildir
+
+import (
+	"context"
+	"errors"
+)
+
+// Status is what STATUS asks of a folder (RFC 9051 section 6.3.11).
+type Status struct {
+	// Messages, Recent, Unseen and Deleted count messages; Recent are those that
+	// no session has claimed, Unseen those without \Seen.
+	Messages, Recent, Unseen, Deleted int
+	UIDNext                           UID
+	UIDValidity                       uint32
+	HighestModSeq                     ModSeq
+	// Size is the sum of all RFC822.SIZE (RFC 8438), if it was asked for.
+	Size int64
+	// GUID is MAILBOXID (RFC 8474).
+	GUID string
+}
+
+// Status counts a folder's messages. It opens the folder, so that the second
+// time costs four stat calls. Size is summed up only when size is true: a
+// message whose name does not tell it is read once. ErrNotFound,
+// ErrInvalidName.
+func (s *Store) Status(ctx context.Context, name string, size bool) (Status, error) {
+	m, err := s.Open(ctx, name)
+	if err != nil {
+		return Status{}, err
+	}
+	defer m.Close()
+	st := m.status()
+	if size {
+		st.Size, err = m.totalSize(ctx)
+	}
+	return st, err
+}
+
+func (m *Mailbox) totalSize(ctx context.Context) (sum int64, err error) {
+	for _, msg := range m.Messages() {
+		size, err := m.Size(ctx, msg.UID)
+		if err != nil && !errors.Is(err, ErrExpunged) {
+			return 0, err
+		}
+		sum += size
+	}
+	return sum, nil
+}
+
+func (m *Mailbox) status() Status {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	st := Status{Messages: m.live, UIDNext: m.next, UIDValidity: m.validity, HighestModSeq: m.modseq, GUID: m.guid}
+	for i := range m.recs {
+		r := &m.recs[i]
+		if !r.live() {
+			continue
+		}
+		if r.state&recRecent != 0 {
+			st.Recent++
+		}
+		if r.flags&Seen == 0 {
+			st.Unseen++
+		}
+		if r.flags&Deleted != 0 {
+			st.Deleted++
+		}
+	}
+	return st
+}

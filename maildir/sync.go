@@ -1,0 +1,493 @@
+package maildir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Bringing memory and disk together.
+//
+// Other programs rename, remove and add files whenever they like, and no lock
+// keeps them from it. readdir(3) beside a rename may show a file under both
+// names or under none. So:
+//
+//   - A name seen twice in one reading is looked at again with stat.
+//   - A message that was not seen is not yet expunged. It is, when it is missing
+//     from a reading during and shortly before which neither directory changed,
+//     or from maxSweeps readings in a row. Dovecot reads twice; a storm of
+//     renames can hide a file twice.
+//   - A file that comes back after that is a new message with a new UID.
+//   - A file without a UID gets one only under the lock of the uidlist and from
+//     a reading that was made under it: another program may just be giving it
+//     one.
+//
+// Directories are read only when their mtime differs from the last time, or
+// when that last time was so close to the mtime that a second change would not
+// show (grain). What we change ourselves is noted (own), so that a STORE does
+// not cost a reading of 100,000 names; since another program's change can fall
+// between our two looks, one reading two seconds later makes sure, except while
+// inotify would tell.
+//
+// Refused: taking the directory's lock for renames (mutt knows none); trusting
+// inotify alone (it loses events, and network file systems have none).
+
+const (
+	maxSweeps    = 16
+	maxSweepWait = 50 * time.Millisecond
+	settleAfter  = 2 * time.Second
+	// syncLockWait is how long a session waits for another program's lock before
+	// it goes on without the messages that have no UID.
+	syncLockWait = 5 * time.Second
+)
+
+// Sync looks for changes that other programs made in the folder. It costs four
+// stat calls when there are none. SELECT and NOOP call it; while the folder has
+// Watchers, inotify does.
+func (m *Mailbox) Sync(ctx context.Context) error {
+	if err := m.lockDisk(ctx); err != nil {
+		return err
+	}
+	defer m.unlockDisk()
+	return m.sync(ctx, syncLockWait)
+}
+
+// sync is Sync for who holds disk. It waits for another program's lock for wait
+// at most.
+func (m *Mailbox) sync(ctx context.Context, wait time.Duration) error {
+	sw := &sweep{m: m, pauses: lockWait{limit: min(wait, m.store.all.opt.LockWait)}}
+	defer sw.end()
+	for sw.tries = 1; ; sw.tries++ {
+		next, err := sw.step(ctx)
+		if err != nil {
+			m.force.Store(true)
+			return fmt.Errorf("reading mailbox %s: %w", m.Name(), err)
+		}
+		switch next {
+		case swept:
+			return nil
+		case sweepPause:
+			if err := sw.wait(ctx); err != nil {
+				return err
+			}
+		case sweepLocked:
+			if err := sw.pauses.pause(ctx); err != nil {
+				if ctx.Err() != nil {
+					return err
+				}
+				sw.noLock = true
+			}
+			sw.tries--
+		}
+	}
+}
+
+type sweepResult int
+
+const (
+	swept       sweepResult = iota
+	sweepAgain              // read once more, now with the lock
+	sweepPause              // read once more, after a moment
+	sweepLocked             // somebody else has the lock
+)
+
+// sweep is one synchronisation: one or more readings until the picture is
+// clear.
+type sweep struct {
+	m        *Mailbox
+	tries    int
+	pauses   lockWait
+	wantLock bool // there are files to give a UID
+	noLock   bool // the lock cannot be had: leave them
+	aside    bool // the uidlist is corrupt
+
+	both    bool   // cur/ is read too
+	read    bool   // something was read at all
+	startGn uint32 // number of the first reading
+	modseq  ModSeq // of all flag changes found
+	state   diskState
+	quiet   bool
+	sleep   time.Duration
+	stray   map[string]strayFile
+	dups    []duplicate
+}
+
+// strayFile is a file without a UID.
+type strayFile struct {
+	name string
+	in   subdir
+}
+
+// duplicate is a second name with the base of a record that this reading has
+// seen already.
+type duplicate struct {
+	index int
+	name  string
+	in    subdir
+}
+
+// step is one visit to the folder.
+func (sw *sweep) step(ctx context.Context) (result sweepResult, err error) {
+	m := sw.m
+	err = m.do(ctx, func(f *folder) (err error) {
+		if !m.loaded {
+			m.dirID = f.id()
+			f.cleanTmp()
+		}
+		if sw.wantLock && !sw.noLock && m.lock == nil {
+			switch m.lock, err = f.tryLock(listLock, listName, lockStale, &m.sight); {
+			case errors.Is(err, errHeld):
+				result = sweepLocked
+				return nil
+			case err != nil:
+				// A full or read-only disk: what is known can still be used.
+				m.store.all.log.Warn("cannot lock the uidlist", "user", f.owner, "mailbox", m.dir, "err", err)
+				sw.noLock = true
+			}
+		}
+		result, err = sw.visit(f)
+		if result == swept || err != nil {
+			f.unlock(m.lock)
+			m.lock = nil
+		}
+		return err
+	})
+	return result, err
+}
+
+// end gives the lock back if an error left it taken.
+func (sw *sweep) end() {
+	m := sw.m
+	if m.lock == nil {
+		return
+	}
+	_ = m.do(context.WithoutCancel(m.store.all.ctx), func(f *folder) error {
+		f.unlock(m.lock)
+		return nil
+	})
+	m.lock = nil
+}
+
+// visit reads what has changed and decides what to do next.
+func (sw *sweep) visit(f *folder) (sweepResult, error) {
+	m := sw.m
+	state, err := f.glance()
+	if err != nil {
+		return swept, err
+	}
+	forced := m.force.Swap(false)
+	due := !m.recheck.IsZero() && !f.now().Before(m.recheck)
+	if sw.tries == 1 && m.loaded && !sw.wantLock && state == m.seen && !forced && !due {
+		m.store.all.metrics.syncs.WithLabelValues("unchanged").Inc()
+		return swept, nil
+	}
+	sw.state = state
+	if !m.loaded || forced || due || state.times[inCur] != m.seen.times[inCur] {
+		sw.both = true
+	}
+	if state.keywords != m.seen.keywords || !m.loaded {
+		if err := m.loadKeywords(f); err != nil {
+			return swept, err
+		}
+	}
+	if err := sw.refreshList(f); err != nil {
+		return swept, err
+	}
+	if err := sw.readDirs(f); err != nil {
+		return swept, err
+	}
+	if again, err := sw.resolveDuplicates(f); err != nil || again {
+		return sweepAgain, err
+	}
+	return sw.decide(f)
+}
+
+// decide looks at what this reading left open.
+func (sw *sweep) decide(f *folder) (sweepResult, error) {
+	m := sw.m
+	m.mu.Lock()
+	missing := sw.missing()
+	m.mu.Unlock()
+	needList := !m.list.present || sw.aside
+	if missing && !sw.both {
+		sw.both = true
+		return sweepAgain, nil
+	}
+	if missing && !sw.quiet && sw.tries < maxSweeps {
+		return sweepPause, nil
+	}
+	if sw.listIsEmptied(f) {
+		needList = true
+		sw.freshList()
+	}
+	if (len(sw.stray) > 0 || needList) && !sw.noLock {
+		if m.lock == nil {
+			sw.wantLock = true
+			return sweepAgain, nil
+		}
+		if err := sw.assign(f); errors.Is(err, errListMoved) {
+			return sweepAgain, nil
+		} else if err != nil {
+			if !m.loaded && needList {
+				return swept, err
+			}
+			m.store.all.log.Warn("cannot give UIDs", "user", f.owner, "mailbox", m.dir, "err", err)
+			sw.noLock = true
+		}
+	}
+	if needList && sw.noLock && !m.loaded {
+		return swept, fmt.Errorf("making the uidlist: %w", ErrLocked)
+	}
+	sw.settle(f)
+	return swept, nil
+}
+
+// readDirs reads the directories and compares them with memory.
+func (sw *sweep) readDirs(f *folder) error {
+	m := sw.m
+	var l listing
+	for sub := inNew; sub <= inCur; sub++ {
+		if sub == inCur && !sw.both {
+			continue
+		}
+		dir, err := f.in(sub)
+		if err != nil {
+			return err
+		}
+		if err := l.read(dir, sub); err != nil {
+			return err
+		}
+	}
+	m.store.all.metrics.syncs.WithLabelValues("scanned").Inc()
+	if err := sw.judgeQuiet(f); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.gen++
+	if !sw.read {
+		sw.read, sw.startGn = true, m.gen
+	}
+	sw.stray, sw.dups = map[string]strayFile{}, sw.dups[:0]
+	for _, e := range l.ents {
+		sw.see(l.name(e), e.in)
+	}
+	return nil
+}
+
+// judgeQuiet tells whether the directories stood still while they were read and
+// long enough before that for a change to show.
+func (sw *sweep) judgeQuiet(f *folder) error {
+	var after [2]int64
+	if err := f.times(&after); err != nil {
+		return err
+	}
+	sw.quiet, sw.sleep = after == sw.state.times, time.Millisecond
+	for _, t := range sw.state.times {
+		if age := f.now().Sub(time.Unix(0, t)); age >= 0 && age < grain(t) {
+			sw.quiet = false
+			sw.sleep = max(sw.sleep, grain(t)-age)
+		}
+	}
+	return nil
+}
+
+// wait lets a busy folder come to rest.
+func (sw *sweep) wait(ctx context.Context) error {
+	timer := time.NewTimer(min(sw.sleep, maxSweepWait))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("reading mailbox: %w", context.Cause(ctx))
+	}
+}
+
+// see takes one directory entry into account. m.mu is held.
+func (sw *sweep) see(name []byte, in subdir) {
+	m := sw.m
+	n, flags, info, odd := splitName(name)
+	i, ok := m.byBase[string(name[:n])]
+	if !ok {
+		sw.stray[string(name[:n])] = strayFile{string(name), in}
+		return
+	}
+	r := &m.recs[i]
+	if r.gen == m.gen {
+		sw.dups = append(sw.dups, duplicate{int(i), string(name), in})
+		return
+	}
+	r.gen = m.gen
+	m.found(r, name, in, flags, info, odd, &sw.modseq)
+}
+
+// found notes where a record's file is and under which flags. m.mu is held.
+func (m *Mailbox) found(r *record, name []byte, in subdir, flags Flags, info, odd bool, modseq *ModSeq) {
+	state := r.state &^ (recNew | recBare | recOdd)
+	if in == inNew {
+		state |= recNew
+	}
+	if !info {
+		state |= recBare
+	}
+	if odd {
+		state |= recOdd
+		m.odd[r.uid] = string(name)
+	} else if r.state&recOdd != 0 {
+		delete(m.odd, r.uid)
+	}
+	m.letters |= flags & AllKeywords
+	changed := flags != r.flags
+	r.state, r.flags = state, flags
+	if changed && r.live() {
+		if *modseq == 0 {
+			*modseq = m.tick()
+		}
+		r.modseq = *modseq
+		m.logChange(Change{Kind: FlagsChanged, UID: r.uid, Flags: r.flags, ModSeq: r.modseq}, nil)
+	}
+}
+
+// resolveDuplicates looks at the names that one reading showed twice: mostly a
+// rename went on; sometimes a copying tool left two files of one base, and then
+// the second gets a name, hence a UID, of its own.
+func (sw *sweep) resolveDuplicates(f *folder) (again bool, err error) {
+	m := sw.m
+	for _, d := range sw.dups {
+		m.mu.Lock()
+		r := m.recs[d.index]
+		first, firstIn := m.fileName(&r), r.where()
+		m.mu.Unlock()
+		if first == d.name && firstIn == d.in {
+			continue
+		}
+		var a, b unix.Stat_t
+		errA, errB := f.statIn(firstIn, first, &a), f.statIn(d.in, d.name, &b)
+		switch {
+		case errB != nil:
+		case errA != nil:
+			sw.take(d)
+		case a.Ino == b.Ino:
+			// One file under two names, or a rename between our two looks. To
+			// remove either could lose the message; both are left.
+		default:
+			if err := f.separate(d); err != nil {
+				return false, err
+			}
+			again = true
+		}
+	}
+	return again, nil
+}
+
+// take believes the second name.
+func (sw *sweep) take(d duplicate) {
+	sw.m.mu.Lock()
+	defer sw.m.mu.Unlock()
+	_, flags, info, odd := splitName([]byte(d.name))
+	sw.m.found(&sw.m.recs[d.index], []byte(d.name), d.in, flags, info, odd, &sw.modseq)
+}
+
+// missing reports whether a file was not seen in any reading of this sweep.
+// m.mu is held.
+func (sw *sweep) missing() bool {
+	for i := range sw.m.recs {
+		if sw.lost(&sw.m.recs[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// lost reports whether a record should have been seen and was not.
+func (sw *sweep) lost(r *record) bool {
+	if r.state&recGone != 0 || r.gen >= sw.startGn {
+		return false
+	}
+	return sw.both || r.state&(recNew|recUnseen) != 0
+}
+
+// settle makes the picture known: expunges first, then arrivals.
+func (sw *sweep) settle(f *folder) {
+	m := sw.m
+	m.mu.Lock()
+	for i := range m.recs {
+		if sw.lost(&m.recs[i]) {
+			m.drop(i)
+		}
+	}
+	var at ModSeq
+	for i := range m.recs {
+		r := &m.recs[i]
+		if r.state&recUnseen == 0 || r.state&recGone != 0 {
+			continue
+		}
+		if at == 0 {
+			at = m.tick()
+		}
+		m.announce(r, at, m.loaded)
+	}
+	m.compact()
+	if !m.loaded {
+		m.expunged.from = m.modseq
+	}
+	m.mu.Unlock()
+	m.loaded = true
+	sw.remember(f)
+}
+
+// announce makes a record known to the sessions. m.mu is held.
+func (m *Mailbox) announce(r *record, at ModSeq, recent bool) {
+	r.state &^= recUnseen
+	if recent || r.state&recNew != 0 {
+		r.state |= recRecent
+	}
+	r.modseq = at
+	m.live++
+	m.logChange(Change{Kind: Arrived, UID: r.uid, Flags: r.flags, ModSeq: at}, nil)
+}
+
+// remember notes what the files looked like, for the next glance.
+func (sw *sweep) remember(f *folder) {
+	m := sw.m
+	m.seen = sw.state
+	m.seen.list, m.seen.keywords = f.mark(listName), f.mark(keywordsName)
+	m.recheck = time.Time{}
+	if len(sw.stray) > 0 { // left without a UID: look again
+		m.seen.times = [2]int64{}
+		return
+	}
+	if m.watched.Load() {
+		return
+	}
+	for _, t := range sw.state.times {
+		if f.now().Sub(time.Unix(0, t)) < grain(t) {
+			m.recheck = f.now().Add(grain(t))
+		}
+	}
+}
+
+// own runs fn, which renames or removes files in new/ and cur/, and notes the
+// directories' times afterwards, so that our own change is no reason to read
+// them. Another program's change meanwhile is found by the later check.
+func (m *Mailbox) own(f *folder, fn func() error) error {
+	var before, after [2]int64
+	looked := f.times(&before) == nil
+	err := fn()
+	if !looked || f.times(&after) != nil {
+		return err
+	}
+	for i := range after {
+		if before[i] == m.seen.times[i] && after[i] != before[i] {
+			m.seen.times[i] = after[i]
+			if !m.watched.Load() {
+				m.recheck = f.now().Add(settleAfter)
+			}
+		}
+	}
+	return err
+}
