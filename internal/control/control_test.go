@@ -390,3 +390,27 @@ func TestListenReplacesOnlyDeadSockets(t *testing.T) {
 		t.Error("a socket in no directory")
 	}
 }
+
+func TestServeEndsWhileAllSlotsAreTaken(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := Listen(path, 0o600, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entered := make(chan struct{})
+	s := New(Options{MaxCalls: 1, Handlers: map[string]Handler{"wait": func(ctx context.Context, _ *Call) (any, error) {
+		close(entered)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, l) }()
+	go Do(context.Background(), path, Request{Name: "wait"}, nil)
+	<-entered
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	s.Shutdown(ctx)
+}

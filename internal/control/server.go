@@ -117,7 +117,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
 	for {
-		conn, err := s.accept(l)
+		conn, err := s.accept(ctx, l)
 		if err != nil {
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return nil
@@ -155,8 +155,14 @@ func (s *Server) untrack(l net.Listener) {
 
 // accept waits for a free slot and a connection and counts its call. The
 // connection is nil when there is nothing to serve yet.
-func (s *Server) accept(l net.Listener) (*net.UnixConn, error) {
-	s.slots <- struct{}{}
+func (s *Server) accept(ctx context.Context, l net.Listener) (*net.UnixConn, error) {
+	select {
+	case s.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-s.ctx.Done():
+		return nil, net.ErrClosed
+	}
 	conn, err := l.Accept()
 	if err != nil {
 		<-s.slots
