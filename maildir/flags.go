@@ -22,8 +22,6 @@ const maxKeywords = 26
 // AllKeywords has the bit of every keyword.
 const AllKeywords Flags = 1<<maxKeywords - 1
 
-// systemFlags are those that IMAP can set, Passed left out.
-const systemFlags = Draft | Flagged | Answered | Seen | Deleted
 
 const flagLetters = "DFPRST"
 
