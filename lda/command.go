@@ -77,8 +77,11 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return ExitOK
 	}
 	r.args = a
-	err = r.deliver(stdin)
-	return r.fail(err)
+	code := r.fail(r.deliver(stdin))
+	for _, w := range a.warnings { // not before the reason that -e writes, if the log is stderr too
+		r.log().Warn(w)
+	}
+	return code
 }
 
 // run is one run of the command.
@@ -112,9 +115,6 @@ func (r *run) deliver(stdin io.Reader) error {
 	var err error
 	if r.opts, err = r.env.Configure(r.ctx, r.args.config, r.args.ignoreConfig); err != nil {
 		return tempFail("Error reading configuration: %w", err)
-	}
-	for _, w := range r.args.warnings {
-		r.log().Warn(w)
 	}
 	if err := r.override(); err != nil {
 		return err

@@ -264,6 +264,16 @@ func TestCommandUsesTheFolderOfTheDetail(t *testing.T) {
 	}
 }
 
+func TestCommandWarnsOfABrokenSenderAfterTheReason(t *testing.T) {
+	b := newBench(t, maildir.Options{Quota: func(context.Context, asuser.Owner, string, int64) error { return maildir.ErrQuota }})
+	var errs bytes.Buffer
+	b.opts.Agent.Logger = logTo(&errs)
+	Run(t.Context(), []string{"-e", "-f", "a b"}, strings.NewReader(testMail), io.Discard, &errs, b.env)
+	if text := errs.String(); !strings.HasPrefix(text, "5.2.2 Mailbox is full\n") || !strings.Contains(text, "Broken address in -f parameter, using <> instead: a b") {
+		t.Errorf("%q", text)
+	}
+}
+
 func TestCommandHelp(t *testing.T) {
 	var out, errs bytes.Buffer
 	if code := Run(t.Context(), []string{"--help"}, nil, &out, &errs, Env{}); code != 0 || out.String() != usage || errs.Len() > 0 {
