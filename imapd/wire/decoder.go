@@ -355,8 +355,11 @@ func (d *Decoder) Discard() error {
 
 // fatal returns the sticky error if it is no syntax error.
 func (d *Decoder) fatal() error {
+	if d.err == nil {
+		return nil
+	}
 	var syntax *SyntaxError
-	if d.err == nil || errors.As(d.err, &syntax) {
+	if errors.As(d.err, &syntax) {
 		return nil
 	}
 	return d.err

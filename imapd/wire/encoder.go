@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"sync"
 	"unicode/utf8"
 
@@ -244,14 +245,17 @@ func (e *Encoder) fail(err error) {
 }
 
 // DecodeMailbox returns the name of a mailbox as UTF-8. The client wrote raw:
-// in UTF-8 if it has enabled that, else in modified UTF-7; plain UTF-8 from a
-// client that has enabled nothing is let through. INBOX is INBOX in any case,
+// in UTF-8 if it has enabled that, else in modified UTF-7. UTF-8 from a client
+// that has enabled nothing is let through; such clients still write "&" as "&-".
+// INBOX is INBOX in any case,
 // also as the first level of a name (RFC 9051 section 5.1).
 func DecodeMailbox(raw string, utf8Enabled bool, separator byte) (string, error) {
 	name := raw
-	if !utf8Enabled && isASCII(raw) {
+	if !utf8Enabled {
 		var err error
-		if name, err = mutf7.Decode(raw); err != nil {
+		if !isASCII(raw) {
+			name = strings.ReplaceAll(raw, "&-", "&")
+		} else if name, err = mutf7.Decode(raw); err != nil {
 			return "", err
 		}
 	}

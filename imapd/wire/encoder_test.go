@@ -142,6 +142,8 @@ func TestDecodeMailbox(t *testing.T) {
 		{"F&APw-r", true, "F&APw-r", false},
 		{"Für", true, "Für", false},
 		{"Für", false, "Für", false},
+		{"Für &- x", false, "Für & x", false},
+		{"Für &- x", true, "Für &- x", false},
 		{"A&B", false, "", true},
 		{"A&B", true, "A&B", false},
 		{"\xfc", false, "", true},

@@ -308,3 +308,12 @@ func (d *Decoder) Flags() []string {
 	}
 	return flags
 }
+
+// AcceptText takes text, in any letter case, if exactly that comes next.
+func (d *Decoder) AcceptText(text string) bool {
+	if d.err != nil || len(d.line) < len(text) || !strings.EqualFold(string(d.line[:len(text)]), text) {
+		return false
+	}
+	d.line = d.line[len(text):]
+	return true
+}

@@ -133,3 +133,18 @@ func AppendNumbers[T ~uint32](dst []byte, numbers []T) []byte {
 	}
 	return dst
 }
+
+// AppendRanges appends ranges as a sequence set.
+func AppendRanges(dst []byte, ranges []Range) []byte {
+	for i, r := range ranges {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = strconv.AppendUint(dst, uint64(r.First), 10)
+		if r.Last != r.First {
+			dst = append(dst, ':')
+			dst = strconv.AppendUint(dst, uint64(r.Last), 10)
+		}
+	}
+	return dst
+}

@@ -1,0 +1,241 @@
+package imapd
+
+import (
+	"errors"
+	"slices"
+
+	"svc.plus/mailsrvd/imapd/wire"
+	"svc.plus/mailsrvd/maildir"
+)
+
+// Messages are fetched in chunks: many where only what is in memory is asked
+// for, few where \Seen is set on the way, so that what a broken connection did
+// not deliver stays unseen.
+const (
+	fetchChunk = 1024
+	seenChunk  = 16
+)
+
+// fetch runs FETCH and UID FETCH (RFC 9051 section 6.4.5).
+func (s *session) fetch(c *call) error {
+	s.dec.SP()
+	set := s.dec.Set()
+	s.dec.SP()
+	req := s.parseFetch()
+	s.parseFetchModifiers(c, &req)
+	if err := s.dec.End(); err != nil {
+		return err
+	}
+	if c.uid && !req.uid {
+		req.add(fetchItem{name: "UID", write: (*fetcher).uid})
+	}
+	spans, err := s.view.resolve(set, c.uid)
+	if err != nil {
+		return err
+	}
+	if req.vanished {
+		s.tellVanished(true, s.view.vanishedSince(req.changedSince, s.view.knownRanges(set)))
+	}
+	if req.partial != nil {
+		spans = req.partial.cut(spans)
+	}
+	f := &fetcher{s: s, req: req}
+	if err := f.run(spans); err != nil {
+		return err
+	}
+	if f.expunged {
+		c.ok("EXPUNGEISSUED", "Some messages were already expunged.")
+	}
+	return f.failed
+}
+
+// fetcher is one FETCH at work.
+type fetcher struct {
+	s        *session
+	req      fetchRequest
+	messages []maildir.Message // scratch
+	msg      fetched           // the message at hand
+	buf      []byte            // scratch
+	expunged bool              // a message was not there any more
+	failed   error             // the first message that could not be read
+}
+
+// run fetches all messages of spans.
+func (f *fetcher) run(spans []span) error {
+	size := fetchChunk
+	if f.req.seen {
+		size = seenChunk
+	}
+	for _, sp := range spans {
+		for lo := sp.lo; lo < sp.hi; lo += size {
+			if err := f.chunk(lo, min(lo+size, sp.hi)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// chunk fetches the messages with the indexes lo to hi.
+func (f *fetcher) chunk(lo, hi int) error {
+	if err := f.s.srv.ctx.Err(); err != nil {
+		return err
+	}
+	uids := f.s.view.uids[lo:hi]
+	f.messages = f.s.view.box.Lookup(uids, f.messages[:0])
+	f.expunged = f.expunged || len(f.messages) < len(uids)
+	if f.req.conditional {
+		f.messages = slices.DeleteFunc(f.messages, func(m maildir.Message) bool { return m.ModSeq <= f.req.changedSince })
+	}
+	f.msg.batch = &batch{ctx: f.s.srv.ctx, box: f.s.view.box, uids: uids}
+	marked := f.markSeen()
+	f.s.tellKeywords()
+	i := lo
+	for _, m := range f.messages {
+		for f.s.view.uids[i] != m.UID {
+			i++
+		}
+		if err := f.message(uint32(i+1), m, marked[m.UID]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// markSeen sets \Seen on the messages of the chunk, if the FETCH does so, and
+// returns those on which it was not set before. A failure is no reason not to
+// show the message.
+func (f *fetcher) markSeen() map[maildir.UID]bool {
+	if !f.req.seen || f.s.view.readOnly {
+		return nil
+	}
+	var unseen []maildir.UID
+	for _, m := range f.messages {
+		if m.Flags&maildir.Seen == 0 {
+			unseen = append(unseen, m.UID)
+		}
+	}
+	if len(unseen) == 0 {
+		return nil
+	}
+	stored, _, err := f.s.view.box.StoreFlags(f.s.srv.ctx, unseen, maildir.AddFlags, maildir.Seen, nil,
+		maildir.StoreOptions{By: f.s.view.watcher})
+	if err != nil {
+		f.s.logger().Warn("marking messages as seen failed", "mailbox", f.s.view.box.Name(), "err", err)
+	}
+	marked := make(map[maildir.UID]bool, len(stored))
+	for _, m := range stored {
+		marked[m.UID] = true
+	}
+	for i := range f.messages {
+		for len(stored) > 0 && stored[0].UID < f.messages[i].UID {
+			stored = stored[1:]
+		}
+		if len(stored) > 0 && stored[0].UID == f.messages[i].UID {
+			f.messages[i] = stored[0]
+		}
+	}
+	return marked
+}
+
+// message writes the FETCH response of one message. All that may fail without
+// ending the connection happens before the first byte.
+func (f *fetcher) message(seq uint32, m maildir.Message, marked bool) error {
+	f.msg = fetched{Message: m, batch: f.msg.batch}
+	defer f.msg.close()
+	if err := f.msg.load(f.req.needs); err != nil {
+		f.miss(m.UID, err)
+		return nil
+	}
+	e := f.s.enc
+	f.s.startFetch(seq, m.UID)
+	for i := range f.req.items {
+		if i > 0 {
+			e.SP()
+		}
+		item := &f.req.items[i]
+		e.Raw(item.name).SP()
+		if err := item.write(f, item, &f.msg); err != nil {
+			return &fatalError{err}
+		}
+	}
+	if marked {
+		f.markedSeen(m)
+	}
+	e.Raw(")").CRLF()
+	if e.Err() != nil {
+		return &fatalError{e.Err()}
+	}
+	return nil
+}
+
+// markedSeen adds what the client must know of a message that has become \Seen,
+// if it is not among the items.
+func (f *fetcher) markedSeen(m maildir.Message) {
+	if !f.req.flags {
+		f.s.enc.Raw(" FLAGS ").Raw(f.s.flagsOf(m))
+	}
+	if f.s.enabled.condstore && !f.req.has("MODSEQ") {
+		f.s.enc.Raw(" MODSEQ (").Number(uint64(m.ModSeq)).Byte(')')
+	}
+}
+
+// miss notes a message that is left out.
+func (f *fetcher) miss(uid maildir.UID, err error) {
+	if errors.Is(err, maildir.ErrExpunged) {
+		f.expunged = true
+		return
+	}
+	f.s.logger().Error("reading a message failed", "mailbox", f.s.view.box.Name(), "uid", uid, "err", err)
+	if f.failed == nil {
+		f.failed = err
+	}
+}
+
+func (f *fetcher) flags(_ *fetchItem, m *fetched) error {
+	f.s.enc.Raw(f.s.flagsOf(m.Message))
+	return nil
+}
+
+func (f *fetcher) uid(_ *fetchItem, m *fetched) error {
+	f.s.enc.Number(uint64(m.UID))
+	return nil
+}
+
+func (f *fetcher) size(_ *fetchItem, m *fetched) error {
+	f.s.enc.Number(uint64(m.size))
+	return nil
+}
+
+func (f *fetcher) internalDate(_ *fetchItem, m *fetched) error {
+	f.buf = wire.AppendDateTime(f.buf[:0], m.times.Internal)
+	f.s.enc.Bytes(f.buf)
+	return nil
+}
+
+func (f *fetcher) saveDate(_ *fetchItem, m *fetched) error {
+	f.buf = wire.AppendDateTime(f.buf[:0], m.times.Saved)
+	f.s.enc.Bytes(f.buf)
+	return nil
+}
+
+func (f *fetcher) envelope(_ *fetchItem, m *fetched) error {
+	if f.s.enc.UTF8() {
+		f.buf = m.part.AppendEnvelopeUTF8(f.buf[:0])
+	} else {
+		f.buf = m.part.AppendEnvelope(f.buf[:0])
+	}
+	f.s.enc.Bytes(f.buf)
+	return nil
+}
+
+func (f *fetcher) bodyStructure(item *fetchItem, m *fetched) error {
+	extended := item.name == "BODYSTRUCTURE"
+	if f.s.enc.UTF8() {
+		f.buf = m.part.AppendBodyStructureUTF8(f.buf[:0], extended)
+	} else {
+		f.buf = m.part.AppendBodyStructure(f.buf[:0], extended)
+	}
+	f.s.enc.Bytes(f.buf)
+	return nil
+}

@@ -1,0 +1,324 @@
+package imapd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"svc.plus/mailsrvd/imapd/wire"
+	"svc.plus/mailsrvd/internal/message"
+	"svc.plus/mailsrvd/maildir"
+)
+
+// readerAt is what message reads stored messages from.
+type readerAt = io.ReaderAt
+
+// searchReturn is what a SEARCH gives back (RFC 9051 section 6.4.4, RFC 4731,
+// RFC 5182).
+type searchReturn struct {
+	returned                   bool // RETURN was given
+	extended                   bool // ESEARCH instead of SEARCH
+	min, max, all, count, save bool
+	partial                    *partialRange // RFC 9394; nil is none
+}
+
+// search runs SEARCH and UID SEARCH.
+func (s *session) search(c *call) error {
+	s.dec.SP()
+	ret := s.parseReturn()
+	p := &searchParser{s: s, now: time.Now()}
+	if p.charset = "US-ASCII"; s.dec.AcceptWord("CHARSET") {
+		s.dec.SP()
+		p.charset = s.dec.AString()
+		s.dec.SP()
+	}
+	key, err := p.parseKeys()
+	if err != nil {
+		return err
+	}
+	found, err := s.find(c, key)
+	if ret.save {
+		s.view.saved = nil // also if it fails (RFC 5182 section 2.1)
+	}
+	if err != nil {
+		return err
+	}
+	s.found(c, "SEARCH", ret, found, p)
+	return nil
+}
+
+// parseReturn parses RETURN and its options, and the space behind it.
+func (s *session) parseReturn() searchReturn {
+	ret := searchReturn{extended: s.enabled.rev2, all: true}
+	if !s.dec.AcceptWord("RETURN") {
+		return ret
+	}
+	ret = searchReturn{returned: true, extended: true}
+	s.dec.SP()
+	s.dec.List(func() {
+		switch option := s.dec.Word(); option {
+		case "MIN":
+			ret.min = true
+		case "MAX":
+			ret.max = true
+		case "ALL":
+			ret.all = true
+		case "COUNT":
+			ret.count = true
+		case "SAVE":
+			ret.save = true
+		case "PARTIAL":
+			partial := s.parsePartialRange()
+			ret.partial = &partial
+		default:
+			s.dec.Failf("Unknown return option %s", option)
+		}
+	})
+	s.dec.SP()
+	if ret.partial != nil && ret.all {
+		s.dec.Failf("PARTIAL and ALL exclude each other")
+	}
+	if !ret.min && !ret.max && !ret.count && !ret.save && ret.partial == nil {
+		ret.all = true
+	}
+	return ret
+}
+
+// find returns the indexes of the messages that match.
+func (s *session) find(c *call, key predicate) ([]int, error) {
+	found := make([][]int, (len(s.view.uids)+searchChunk-1)/searchChunk)
+	err := s.inChunks(c, key.cost, len(s.view.uids), func(lo, hi int) error {
+		var chunk []int
+		err := s.candidates(s.view.uids[lo:hi], func(i int, cand *candidate) error {
+			cand.seq = uint32(lo + i + 1)
+			ok, err := key.match(cand)
+			if ok {
+				chunk = append(chunk, lo+i)
+			}
+			return err
+		})
+		found[lo/searchChunk] = chunk
+		return err
+	})
+	return slices.Concat(found...), err
+}
+
+// candidates calls look for messages, with their position in uids. One that
+// cannot be read is logged and passed over.
+func (s *session) candidates(uids []maildir.UID, look func(i int, c *candidate) error) error {
+	if err := s.srv.ctx.Err(); err != nil {
+		return err
+	}
+	i := 0
+	var c candidate
+	c.batch = &batch{ctx: s.srv.ctx, box: s.view.box, uids: uids}
+	for _, m := range s.view.box.Lookup(uids, nil) {
+		for uids[i] != m.UID {
+			i++
+		}
+		c = candidate{fetched: fetched{Message: m, batch: c.batch}}
+		err := look(i, &c)
+		c.close()
+		if err != nil && !errors.Is(err, maildir.ErrExpunged) {
+			s.logger().Error("searching a message failed", "mailbox", s.view.box.Name(), "uid", m.UID, "err", err)
+		}
+	}
+	return nil
+}
+
+// found saves and writes the result of SEARCH or SORT.
+func (s *session) found(c *call, response string, ret searchReturn, indexes []int, p *searchParser) {
+	picked := s.view.at(ret.picked(indexes))
+	if ret.save {
+		s.view.saved = slices.Sorted(slices.Values(picked))
+	}
+	var highest maildir.ModSeq
+	if p.modseq {
+		highest = s.view.highestOf(picked)
+	}
+	numbers := s.numbers(c, indexes)
+	switch {
+	case !ret.extended:
+		s.enc.Raw("* ").Raw(response)
+		for _, n := range numbers {
+			s.enc.SP().Number(uint64(n))
+		}
+		if highest > 0 {
+			s.enc.Raw(" (MODSEQ ").Number(uint64(highest)).Byte(')')
+		}
+		s.enc.CRLF()
+	case ret.min || ret.max || ret.all || ret.count || ret.partial != nil: // not if SAVE alone
+		s.writeESearch(c, ret, numbers, highest)
+	}
+}
+
+// numbers returns sequence numbers or, for a UID command, the UIDs.
+func (s *session) numbers(c *call, indexes []int) []uint32 {
+	numbers := make([]uint32, len(indexes))
+	for i, index := range indexes {
+		numbers[i] = uint32(index + 1)
+		if c.uid {
+			numbers[i] = uint32(s.view.uids[index])
+		}
+	}
+	return numbers
+}
+
+// writeESearch writes the ESEARCH response (RFC 9051 section 7.3.4).
+func (s *session) writeESearch(c *call, ret searchReturn, numbers []uint32, highest maildir.ModSeq) {
+	s.enc.Raw("* ESEARCH (TAG ").String(c.tag).Raw(")")
+	if c.uid {
+		s.enc.Raw(" UID")
+	}
+	if n := len(numbers); n > 0 {
+		if ret.min {
+			s.enc.Raw(" MIN ").Number(uint64(numbers[0]))
+		}
+		if ret.max {
+			s.enc.Raw(" MAX ").Number(uint64(numbers[n-1]))
+		}
+		if ret.all {
+			s.enc.Raw(" ALL ").Bytes(wire.AppendNumbers(nil, numbers))
+		}
+	}
+	if ret.partial != nil {
+		s.writePartial(*ret.partial, numbers)
+	}
+	if ret.count {
+		s.enc.Raw(" COUNT ").Number(uint64(len(numbers)))
+	}
+	if highest > 0 {
+		s.enc.Raw(" MODSEQ ").Number(uint64(highest))
+	}
+	s.enc.CRLF()
+}
+
+// writePartial writes the part of the result that PARTIAL asks for, NIL if that
+// is nothing.
+func (s *session) writePartial(r partialRange, numbers []uint32) {
+	lo, hi := r.bounds(len(numbers))
+	s.enc.Raw(" PARTIAL (").Raw(r.text).SP()
+	if lo == hi {
+		s.enc.Raw("NIL")
+	}
+	s.enc.Bytes(wire.AppendNumbers(nil, numbers[lo:hi])).Byte(')')
+}
+
+// picked is what SAVE saves and MODSEQ is about: all of the result, or only what
+// MIN and MAX pick if nothing else was asked for (RFC 5182 section 2.1).
+func (ret searchReturn) picked(indexes []int) []int {
+	n := len(indexes)
+	if n == 0 || ret.all || ret.count || !ret.min && !ret.max {
+		return indexes
+	}
+	var picked []int
+	if ret.min {
+		picked = append(picked, indexes[0])
+	}
+	if ret.max && (n > 1 || !ret.min) {
+		picked = append(picked, indexes[n-1])
+	}
+	return picked
+}
+
+// at returns the UIDs of the messages with these indexes.
+func (v *view) at(indexes []int) []maildir.UID {
+	uids := make([]maildir.UID, len(indexes))
+	for i, index := range indexes {
+		uids[i] = v.uids[index]
+	}
+	return uids
+}
+
+// candidate is a message that a search looks at. It reads what is asked for,
+// once.
+type candidate struct {
+	fetched
+	seq    uint32
+	loaded needs
+	fields message.Fields
+	parsed bool
+}
+
+// need loads what is not there yet.
+func (c *candidate) need(n needs) error {
+	if n &^= c.loaded; n == 0 {
+		return nil
+	}
+	c.loaded |= n
+	return c.load(n)
+}
+
+// messageSize is RFC822.SIZE.
+func (c *candidate) messageSize() (int64, error) {
+	err := c.need(needSize)
+	return c.size, err
+}
+
+// dates are the internal date and the date of saving.
+func (c *candidate) dates() (maildir.Times, error) {
+	err := c.need(needTimes)
+	return c.times, err
+}
+
+// content returns the message's structure and file.
+func (c *candidate) content() (*message.Part, io.ReaderAt, error) {
+	err := c.need(needPart | needFile)
+	return c.part, c.file, err
+}
+
+// header returns the fields of the header. No more of the file is read.
+func (c *candidate) header() (message.Fields, error) {
+	if c.parsed {
+		return c.fields, nil
+	}
+	if err := c.need(needFile); err != nil {
+		return nil, err
+	}
+	block, err := readHeader(c.file)
+	if err != nil {
+		return nil, err
+	}
+	c.fields, c.parsed = message.ParseHeader(block), true
+	return c.fields, nil
+}
+
+// readHeader reads the header block of a stored message, up to maxHeader.
+func readHeader(r io.ReaderAt) ([]byte, error) {
+	block := make([]byte, 0, 4<<10)
+	for {
+		n, err := r.ReadAt(block[len(block):cap(block)], int64(len(block)))
+		block = block[:len(block)+n]
+		if end := headerEnd(block); end >= 0 {
+			return block[:end], nil
+		}
+		if err == io.EOF || len(block) >= maxHeader {
+			return block, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading a header: %w", err)
+		}
+		block = append(make([]byte, 0, 2*cap(block)), block...)
+	}
+}
+
+// headerEnd is where the header ends in text, behind its blank line, or -1.
+func headerEnd(text []byte) int {
+	for from := 0; ; {
+		i := bytes.IndexByte(text[from:], '\n')
+		if i < 0 {
+			return -1
+		}
+		from += i + 1
+		rest := text[from:]
+		if len(rest) > 0 && rest[0] == '\n' {
+			return from + 1
+		}
+		if len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n' {
+			return from + 2
+		}
+	}
+}

@@ -1,0 +1,218 @@
+package imapd
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"svc.plus/mailsrvd/internal/message"
+)
+
+// sortKey is a key of SORT (RFC 5256 section 3, RFC 5957).
+type sortKey struct {
+	sortKind
+	reverse bool
+}
+
+type sortKind struct {
+	cost cost
+	of   func(*candidate) (sortValue, error)
+}
+
+// sortValue is what a key gives for a message: a number, or else a text that
+// compares as it should.
+type sortValue struct {
+	n    int64
+	text string
+}
+
+func (v sortValue) compare(o sortValue) int {
+	return cmp.Or(cmp.Compare(v.n, o.n), strings.Compare(v.text, o.text))
+}
+
+var sortKinds = map[string]sortKind{
+	"ARRIVAL":     {costStat, sortArrival},
+	"SIZE":        {costStat, sortSize},
+	"DATE":        {costHeader, sortDate},
+	"SUBJECT":     {costHeader, sortSubject},
+	"FROM":        {costHeader, sortMailbox("From")},
+	"TO":          {costHeader, sortMailbox("To")},
+	"CC":          {costHeader, sortMailbox("Cc")},
+	"DISPLAYFROM": {costHeader, sortDisplay("From")},
+	"DISPLAYTO":   {costHeader, sortDisplay("To")},
+}
+
+func sortArrival(c *candidate) (sortValue, error) {
+	t, err := c.dates()
+	return sortValue{n: t.Internal.Unix()}, err // as INTERNALDATE has it
+}
+
+func sortSize(c *candidate) (sortValue, error) {
+	n, err := c.messageSize()
+	return sortValue{n: n}, err
+}
+
+// sentTime is the sent date of RFC 5256 section 2.2: that of the Date field, or
+// the internal date if there is none.
+func (c *candidate) sentTime() (time.Time, error) {
+	fields, err := c.header()
+	if err != nil {
+		return time.Time{}, err
+	}
+	if t, err := message.ParseDate(fields.Value("Date")); err == nil {
+		return t, nil
+	}
+	t, err := c.dates()
+	return t.Internal, err
+}
+
+func sortDate(c *candidate) (sortValue, error) {
+	t, err := c.sentTime()
+	return sortValue{n: t.Unix()}, err
+}
+
+func sortSubject(c *candidate) (sortValue, error) {
+	fields, err := c.header()
+	if err != nil {
+		return sortValue{}, err
+	}
+	base, _ := message.BaseSubject(fields.Text("Subject"))
+	return sortValue{text: message.FoldString(base)}, nil
+}
+
+// sortMailbox sorts by the local-part of the first address.
+func sortMailbox(field string) func(*candidate) (sortValue, error) {
+	return func(c *candidate) (sortValue, error) {
+		a, err := c.firstAddress(field)
+		return sortValue{text: message.FoldString(a.Mailbox)}, err
+	}
+}
+
+// sortDisplay sorts by what a client shows of the first address: its name, or
+// else the address itself (RFC 5957).
+func sortDisplay(field string) func(*candidate) (sortValue, error) {
+	return func(c *candidate) (sortValue, error) {
+		a, err := c.firstAddress(field)
+		name := message.DecodeText(a.Name)
+		if name == "" && a.Mailbox != "" {
+			name = a.Mailbox + "@" + a.Host
+		}
+		return sortValue{text: message.FoldString(name)}, err
+	}
+}
+
+// firstAddress returns the first mailbox in a field, of a group its first
+// member.
+func (c *candidate) firstAddress(field string) (message.Address, error) {
+	fields, err := c.header()
+	if err != nil {
+		return message.Address{}, err
+	}
+	for _, a := range message.ParseAddressList(fields.Value(field)) {
+		if a.Kind == message.Individual {
+			return a, nil
+		}
+	}
+	return message.Address{}, nil
+}
+
+// sort runs SORT and UID SORT (RFC 5256), with RETURN as in ESORT (RFC 5267).
+func (s *session) sort(c *call) error {
+	s.dec.SP()
+	ret := s.parseReturn()
+	ret.extended = ret.returned
+	keys := s.parseSortKeys()
+	s.dec.SP()
+	p := &searchParser{s: s, now: time.Now()}
+	key, err := p.parseCharsetAndKeys()
+	if err != nil {
+		return err
+	}
+	found, err := s.find(c, key)
+	if err == nil {
+		found, err = s.sorted(c, found, keys)
+	}
+	if ret.save {
+		s.view.saved = nil
+	}
+	if err != nil {
+		return err
+	}
+	s.found(c, "SORT", ret, found, p)
+	return nil
+}
+
+// parseSortKeys parses the parenthesised sort keys.
+func (s *session) parseSortKeys() []sortKey {
+	var keys []sortKey
+	s.dec.NonEmptyList(func() {
+		name := s.dec.Word()
+		key := sortKey{reverse: name == "REVERSE"}
+		if key.reverse {
+			s.dec.SP()
+			name = s.dec.Word()
+		}
+		var ok bool
+		if key.sortKind, ok = sortKinds[name]; s.dec.Err() == nil && !ok {
+			s.dec.Failf("Unknown sort key %s", name)
+		}
+		if keys = append(keys, key); len(keys) > 2*len(sortKinds) {
+			s.dec.Failf("Too many sort keys")
+		}
+	})
+	return keys
+}
+
+// sorted returns the indexes in the order of the keys; equal messages stay in
+// the order of the mailbox.
+func (s *session) sorted(c *call, indexes []int, keys []sortKey) ([]int, error) {
+	price := costMemory
+	for _, k := range keys {
+		price = max(price, k.cost)
+	}
+	values := make([][]sortValue, len(indexes))
+	err := s.each(c, price, indexes, func(i int, cand *candidate) error {
+		values[i] = make([]sortValue, len(keys))
+		for k, key := range keys {
+			var err error
+			if values[i][k], err = key.of(cand); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	order := make([]int, 0, len(indexes))
+	for i := range indexes {
+		if values[i] != nil { // else it was expunged meanwhile
+			order = append(order, i)
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		for k, key := range keys {
+			if d := values[a][k].compare(values[b][k]); d != 0 {
+				if key.reverse {
+					return -d
+				}
+				return d
+			}
+		}
+		return 0
+	})
+	for i := range order {
+		order[i] = indexes[order[i]]
+	}
+	return order, nil
+}
+
+// each calls look for the messages with these indexes, with their position
+// among them; several goroutines do so if it is worth it.
+func (s *session) each(c *call, price cost, indexes []int, look func(i int, cand *candidate) error) error {
+	uids := s.view.at(indexes)
+	return s.inChunks(c, price, len(uids), func(lo, hi int) error {
+		return s.candidates(uids[lo:hi], func(i int, cand *candidate) error { return look(lo+i, cand) })
+	})
+}
