@@ -7,8 +7,8 @@ import (
 
 // Limits is [limits]: what one peer, one user and everybody together may take.
 type Limits struct {
-	// Connections is per protocol group (SMTP, IMAP); PerIP and PerUser are
-	// parts of it.
+	// Connections is per listener, ConnectionsPerIP a part of it;
+	// ConnectionsPerUser counts IMAP sessions of all listeners.
 	Connections, ConnectionsPerIP, ConnectionsPerUser int
 	// AuthFailures per connection.
 	AuthFailures int
@@ -21,7 +21,7 @@ type Limits struct {
 func (s *Limits) section() section {
 	return section{name: "limits", doc: "Limits on what peers may take.", keys: []key{
 		{name: "connections", def: `4000`, value: integer(&s.Connections, 1, 1<<20),
-			doc: "Connections at one time, for SMTP and for IMAP each. Beyond it new ones wait in the kernel's queue or are told to come back."},
+			doc: "Connections at one time to each address of [listen]. Further ones are told to come back later."},
 		{name: "connections_per_ip", def: `100`, value: integer(&s.ConnectionsPerIP, 1, 1<<20),
 			doc: "The same for one address (IPv6: one /64). A family or an office behind one address needs about six per device."},
 		{name: "connections_per_user", def: `50`, value: integer(&s.ConnectionsPerUser, 1, 1<<20),

@@ -65,7 +65,7 @@ func (s *Relay) section() section {
 		{name: "tls", def: `"opportunistic"`, value: choice(&s.TLS, "opportunistic", "required", "none"),
 			doc: "\"opportunistic\": TLS where the other side offers it, its certificate unchecked. \"required\": only with TLS, and with a smarthost only with a valid certificate. \"none\": never. A login is never sent without TLS."},
 		{name: "hold", def: `false`, value: boolean(&s.Hold),
-			doc: "Keep all remote mail in the queue and contact no other server, until this is false or mailsrvd queue release says so. For trials and for the moment of a migration."},
+			doc: "Contact no other server: mail for other domains is taken and stays in the queue, held. When this is false again, mailsrvd queue release --held lets it go. For trials, and for the hours of a migration."},
 	}}
 }
 

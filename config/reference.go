@@ -152,7 +152,7 @@ func Man() string {
 			fmt.Fprintf(&b, "%s\n", roff(k.defaultLine()))
 		}
 	}
-	b.WriteString(".SH FILES\n.I /etc/mailsrvd/mailsrvd.toml\n.SH SEE ALSO\n.BR mailsrvd (1),\n.BR mailsrvd-check-config (1)\n")
+	b.WriteString(".SH FILES\n.I /etc/mailsrvd/mailsrvd.toml\n.SH SEE ALSO\n.BR mailsrvd (8),\n.BR mailsrvd-check-config (8)\n")
 	return b.String()
 }
 

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"svc.plus/mailsrvd/auth"
+	"svc.plus/mailsrvd/cmd/mailsrvd/internal/daemon"
 )
 
 func (a *app) authCommand() *cobra.Command {
@@ -74,7 +75,7 @@ func (a *app) tryLogin(ctx context.Context, login string) (*authResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	authenticator, err := localAuthenticator(c)
+	authenticator, err := daemon.LocalAuthenticator(c)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +89,7 @@ func (a *app) tryLogin(ctx context.Context, login string) (*authResult, error) {
 		return &authResult{Login: login, Reason: e.Error(), Reply: e.Status().Reply()}, nil
 	}
 	return &authResult{Login: login, OK: true, Account: account.Name, UID: account.Owner.UID, GID: account.Owner.GID,
-		Home: account.Owner.Home, Maildir: maildirOf(account, c.Mail.Location)}, nil
+		Home: account.Owner.Home, Maildir: account.MaildirPath(c.Mail.Location)}, nil
 }
 
 // password asks at the terminal, without echo, or reads a line.

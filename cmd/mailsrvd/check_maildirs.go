@@ -32,7 +32,7 @@ func (ck *checker) maildirs(ctx context.Context) {
 		return
 	}
 	for _, u := range users {
-		dir := maildirOf(auth.Account{Owner: u}, ck.cfg.Mail.Location)
+		dir := auth.Account{Name: u.Name, Owner: u}.MaildirPath(ck.cfg.Mail.Location)
 		err := asuser.Do(ctx, u, func() error { return foreignEntry(dir, u) })
 		switch {
 		case err == nil, errors.Is(err, asuser.ErrRefused), errors.Is(err, fs.ErrNotExist):

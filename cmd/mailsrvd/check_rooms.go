@@ -7,13 +7,17 @@ import (
 	"io/fs"
 	"strings"
 
+	"svc.plus/mailsrvd/cmd/mailsrvd/internal/daemon"
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/senders"
+	"svc.plus/mailsrvd/config"
 	"svc.plus/mailsrvd/dkim"
+	"svc.plus/mailsrvd/lda"
+	"svc.plus/mailsrvd/maildir"
 )
 
 // authentication asks the back end for its own problems.
 func (ck *checker) authentication(ctx context.Context) {
-	p, f := backendOptions(ck.cfg, nil, nil, nil)
+	p, f := daemon.BackendOptions(ck.cfg, nil, nil, nil)
 	var err error
 	var warnings []string
 	key := "auth.pam.service"
@@ -81,6 +85,30 @@ func (ck *checker) dkimKeys(context.Context) {
 		if !signed[d] && len(ck.cfg.DKIM) > 0 {
 			ck.warnAt("domains", "no [[dkim]] key signs the mail of "+d, "mailsrvd dkim genkey "+d)
 		}
+	}
+}
+
+// aliases reads the alias files as the daemon would, and asks for the accounts
+// that they name.
+func (ck *checker) aliases(ctx context.Context) {
+	accounts, err := daemon.LocalAuthenticator(ck.cfg)
+	if err != nil {
+		return // authentication has told
+	}
+	o := daemon.LDAOptions(ck.cfg)
+	o.Accounts, o.Stores = accounts, maildir.NewStores(maildir.Options{})
+	defer o.Stores.Close()
+	for _, e := range flatten(o.Check(ctx)) {
+		var p *lda.Problem
+		if errors.As(e, &p) {
+			ck.problems = append(ck.problems, config.Problem{File: p.File, Line: p.Line, Text: p.Text, Mend: "correct this line, then reload"})
+			continue
+		}
+		key, mend := "aliases.file", "see the message"
+		if strings.Contains(e.Error(), "Postmaster") {
+			key, mend = "postmaster", "name a user of this server, or an address elsewhere"
+		}
+		ck.errorAt(key, e.Error(), mend)
 	}
 }
 

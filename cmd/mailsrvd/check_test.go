@@ -120,7 +120,11 @@ func TestCheckFindsWhatTheConfigurationNames(t *testing.T) {
 		{"no passwd-file", func(t *testing.T, s *dev.Site) { os.Remove(s.Dir + "/passwd") }, "auth.passwd_file.path", "no such file", "make the file", false},
 		{"bad line in the passwd-file", func(t *testing.T, s *dev.Site) { os.WriteFile(s.Dir+"/passwd", []byte("a:{ROT13}x::::/h::\n"), 0o600) },
 			"auth.passwd_file.path", "passwd:1", "", false},
+		{"alias of nobody", func(t *testing.T, s *dev.Site) { edit(t, s.Dir+"/aliases", "both: alice", "both: nobody-here") }, "", "nobody-here", "line", false},
+		{"postmaster is nobody", func(t *testing.T, s *dev.Site) { edit(t, s.Config, `"alice"`, `"nobody-here"`) }, "postmaster", "nobody-here", "user of this server", false},
 		{"no PAM service", func(t *testing.T, s *dev.Site) {
+			edit(t, s.Config, `"alice"`, `"x@example.net"`) // neither user is known to PAM
+			edit(t, s.Dir+"/aliases", "hostmaster: alice\nboth: alice, bob\n", "")
 			edit(t, s.Config, "backend = \"passwd-file\"\n[auth.passwd_file]\npath = \"passwd\"", "backend = \"pam\"\n[auth.pam]\nservice = \"no-such-service\"")
 		}, "auth.pam.service", "no-such-service", "/etc/pam.d/no-such-service", false},
 		{"port taken", func(t *testing.T, s *dev.Site) {

@@ -69,11 +69,11 @@ func document(c *cobra.Command, files map[string][]byte, commands *bytes.Buffer)
 		return nil
 	}
 	var b bytes.Buffer
-	header := &doc.GenManHeader{Section: "1", Source: "mailsrvd", Manual: "User commands"}
+	header := &doc.GenManHeader{Section: "8", Source: "mailsrvd", Manual: "System administration"}
 	if err := doc.GenMan(c, header, &b); err != nil {
 		return fmt.Errorf("manual page of %s: %w", c.CommandPath(), err)
 	}
-	files["docs/man/"+strings.ReplaceAll(c.CommandPath(), " ", "-")+".1"] = undated(b.Bytes())
+	files["docs/man/"+strings.ReplaceAll(c.CommandPath(), " ", "-")+".8"] = undated(b.Bytes())
 	if c.Runnable() {
 		fmt.Fprintf(commands, "\n## `%s`\n\n%s\n\n```\n%s```\n", c.CommandPath(), c.Short, helpText(c))
 	}

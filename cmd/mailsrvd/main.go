@@ -32,7 +32,7 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, stopSignals: stop}
 	os.Exit(a.main(ctx, os.Args))
 }
 
@@ -42,9 +42,11 @@ type app struct {
 	stdout, stderr io.Writer
 	// configPath is the value of --config.
 	configPath string
-	// started says that a command's own code ran: errors before that are
-	// errors of usage.
-	started bool
+	// started is the command whose own code ran: errors before that are errors
+	// of usage.
+	started string
+	// stopSignals gives signals back their own meaning.
+	stopSignals func()
 }
 
 // exitError is an error with an exit code of its own. Without an error nothing
@@ -76,11 +78,11 @@ func (a *app) main(ctx context.Context, args []string) int {
 	if errors.As(err, &exit) && exit.err == nil {
 		return exit.code
 	}
-	if !a.started {
+	if a.started == "" {
 		fmt.Fprintf(a.stderr, "mailsrvd: %v\nRun mailsrvd --help for the commands and mailsrvd COMMAND --help for their options.\n", err)
 		return exitUsage
 	}
-	fmt.Fprintf(a.stderr, "mailsrvd: %s\n", message(err))
+	fmt.Fprintf(a.stderr, "mailsrvd: %s\n", a.message(err))
 	if exit != nil {
 		return exit.code
 	}
@@ -113,14 +115,14 @@ func exitCode(err error) int {
 }
 
 // message adds the next step to errors that have one.
-func message(err error) string {
+func (a *app) message(err error) string {
 	var problems config.Problems
 	switch {
 	case errors.As(err, &problems):
 		return "the configuration has problems:\n" + problems.Error()
 	case errors.Is(err, control.ErrNoDaemon):
 		return err.Error() + "; is mailsrvd serve running, with this configuration?"
-	case errors.Is(err, os.ErrPermission):
+	case errors.Is(err, os.ErrPermission) && os.Geteuid() != 0 && a.started != "serve":
 		return err.Error() + "; try it as root"
 	}
 	return err.Error()

@@ -12,6 +12,9 @@ import (
 
 // TestMain makes the test binary play mailsrvd under each of its names.
 func TestMain(m *testing.M) {
+	if os.Getenv("MAILSRVD_TEST_MAIN") != "" { // as a process of its own, for tests that need one
+		main()
+	}
 	testscript.Main(m, map[string]func(){
 		"mailsrvd": main, "sendmail": main, "dovecot-lda": main, "deliver": main, "mailq": main,
 	})
@@ -49,7 +52,7 @@ func TestGeneratedDocsAreCurrent(t *testing.T) {
 func runCommand(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	a := &app{stdin: bytes.NewBufferString(stdin), stdout: &out, stderr: &errs}
+	a := &app{stdin: bytes.NewBufferString(stdin), stdout: &out, stderr: &errs, stopSignals: func() {}}
 	code = a.main(context.Background(), append([]string{"mailsrvd"}, args...))
 	return code, out.String(), errs.String()
 }

@@ -29,8 +29,8 @@ daemon is running; 78 the configuration cannot be used. Commands with other
 ones say so.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRun: func(*cobra.Command, []string) {
-			a.started = true
+		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
+			a.started = cmd.Name()
 		},
 	}
 	path := os.Getenv("MAILSRVD_CONFIG")
@@ -43,6 +43,10 @@ ones say so.`,
 	root.SetErr(a.stderr)
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(
+		a.serveCommand(),
+		a.devCommand(),
+		a.ldaCommand(),
+		a.probeCommand(),
 		a.versionCommand(),
 		a.checkConfigCommand(),
 		a.dkimCommand(),
@@ -53,6 +57,7 @@ ones say so.`,
 		a.sendmailCommand(),
 		a.setupUserCommand(),
 		a.authCommand(),
+		a.mailboxCommand(),
 		a.docsCommand(),
 	)
 	return root

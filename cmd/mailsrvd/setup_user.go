@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"os"
 	"os/user"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"svc.plus/mailsrvd/auth"
+	"svc.plus/mailsrvd/cmd/mailsrvd/internal/daemon"
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/setup"
 	"svc.plus/mailsrvd/config"
 )
@@ -76,7 +75,7 @@ func (o setupOptions) run(ctx context.Context, cfg *config.Config, users []strin
 	if err != nil {
 		return nil, err
 	}
-	accounts, err := localAuthenticator(cfg)
+	accounts, err := daemon.LocalAuthenticator(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +87,7 @@ func (o setupOptions) run(ctx context.Context, cfg *config.Config, users []strin
 		} else if err != nil {
 			return nil, err
 		}
-		dir := maildirOf(account, cfg.Mail.Location)
+		dir := account.MaildirPath(cfg.Mail.Location)
 		made := false
 		if !o.check {
 			if made, err = setup.Make(ctx, account.Owner, dir, shared); err != nil {
@@ -121,17 +120,6 @@ func (o setupOptions) shared(cfg *config.Config) (*setup.Shared, error) {
 		return &setup.Shared{GID: gid}, err
 	}
 	return nil, &exitError{exitUsage, fmt.Errorf("unknown mode %q: private or shared", o.mode)}
-}
-
-// maildirOf is the path of an account's Maildir.
-func maildirOf(a auth.Account, location string) string {
-	if a.Maildir != "" {
-		location = a.Maildir
-	}
-	if rest, ok := strings.CutPrefix(location, "~/"); ok {
-		return filepath.Join(a.Owner.Home, rest)
-	}
-	return location
 }
 
 func printSetup(w *tabwriter.Writer, r *setup.Report) {

@@ -1,0 +1,275 @@
+// Package daemon turns a validated configuration into the running server: it
+// builds every room, opens the listeners, reloads, and ends in order.
+//
+// What a reload replaces is one value, the generation: accounts, aliases, keys,
+// sender policy and the way out. Everything else (listeners, open mailboxes, the
+// queue, the protocol servers) lives as long as the process and reaches the
+// generation through the switchboard. A reload builds a new generation to the
+// end and then swaps one pointer; if anything fails, nothing has changed.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"svc.plus/mailsrvd/config"
+	"svc.plus/mailsrvd/imapd"
+	"svc.plus/mailsrvd/internal/asuser"
+	"svc.plus/mailsrvd/internal/listen"
+	"svc.plus/mailsrvd/internal/observe"
+	"svc.plus/mailsrvd/maildir"
+	"svc.plus/mailsrvd/smtpd"
+	"svc.plus/mailsrvd/smtpd/queue"
+)
+
+// Options are what a Daemon gets from its process.
+type Options struct {
+	Config *config.Config
+	// Groups are the supplementary groups taken from the process at its start;
+	// nil if it still has them.
+	Groups *asuser.Groups
+	Logger *slog.Logger
+	// Level is the level of Logger, which a reload may change; it may be nil.
+	Level   *slog.LevelVar
+	Version string
+	// Ready is called once, when everything listens and the queue runs; nil for
+	// nothing.
+	Ready func(*Daemon)
+	// FailureDelay is that of auth.Options.
+	FailureDelay time.Duration
+}
+
+// Daemon is a server with its listeners open. Run starts it.
+type Daemon struct {
+	o       Options
+	cfg     *config.Config // of the start; what a reload may change is in live
+	log     *slog.Logger
+	started time.Time
+
+	registry *prometheus.Registry // of what lives through reloads
+	board    *switchboard
+	certs    *listen.Certificates // nil without [tls]
+	stores   *maildir.Stores
+	queue    *queue.Queue
+	servers  []*server
+	raw      []net.Listener // opened, and not yet handed to a server
+
+	reloading sync.Mutex   // one reload at a time
+	reloaded  atomic.Int64 // when the last one was, in Unix nanoseconds
+}
+
+// server is something that serves one or more listeners until it is shut down.
+type server struct {
+	name      string // the key of [listen], or the name of our own socket
+	listeners []net.Listener
+	serve     func(context.Context, net.Listener) error
+	shutdown  func(context.Context) error
+}
+
+// New builds everything and opens the listeners, so that a Daemon that exists
+// can run. After an error nothing is left open.
+func New(ctx context.Context, o Options) (*Daemon, error) {
+	d := &Daemon{o: o, cfg: o.Config, log: o.Logger, started: time.Now(), registry: observe.NewRegistry(o.Version)}
+	if err := d.build(ctx); err != nil {
+		d.close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Daemon) build(ctx context.Context) error {
+	if err := d.directories(); err != nil {
+		return err
+	}
+	if err := d.loadCertificates(); err != nil {
+		return err
+	}
+	c := d.cfg
+	d.stores = maildir.NewStores(maildir.Options{Separator: c.IMAP.Separator[0], Hostname: c.Hostname, Logger: d.log, Registerer: d.registry})
+	g, err := d.newGeneration(c, nil)
+	if err != nil {
+		return err
+	}
+	d.board = newSwitchboard(g)
+	if d.queue, err = queue.Open(d.queueOptions()); err != nil {
+		return fmt.Errorf("%s: %w", c.Where("state_dir"), err)
+	}
+	if err := d.buildServers(); err != nil {
+		return err
+	}
+	return d.open(ctx)
+}
+
+// directories makes our own directories. systemd makes them as well, root does
+// before it gives up its rights.
+func (d *Daemon) directories() error {
+	for _, dir := range []struct {
+		key, path string
+		mode      os.FileMode
+	}{{"state_dir", d.cfg.StateDir, 0o750}, {"run_dir", d.cfg.RunDir, 0o755}, {"state_dir", d.spoolDir(), 0o700}} {
+		if err := os.MkdirAll(dir.path, dir.mode); err != nil {
+			return fmt.Errorf("%s: %w", d.cfg.Where(dir.key), err)
+		}
+	}
+	return nil
+}
+
+// spoolDir takes messages that are too large for memory while they arrive. It
+// is on the queue's disk, since /tmp may be memory.
+func (d *Daemon) spoolDir() string { return d.cfg.StateDir + "/spool" }
+
+func (d *Daemon) queueOptions() queue.Options {
+	q := d.cfg.Queue
+	warning := q.DelayWarning
+	if warning == 0 {
+		warning = -1
+	}
+	return queue.Options{
+		Dir: d.cfg.QueueDir(), Hostname: d.cfg.Hostname, Postmaster: "postmaster@" + d.cfg.Domain(),
+		MaxAge: q.MaxAge, RetryMin: q.RetryMin, RetryMax: q.RetryMax, DelayWarning: warning,
+		Transport: d, Bounce: d.bounce, Logger: d.log, Registerer: d.registry,
+	}
+}
+
+// drainTime is how long running transactions may take when the daemon ends:
+// less than the unit's TimeoutStopSec.
+const drainTime = 20 * time.Second
+
+// Run serves until ctx ends, then stops accepting, lets running transactions
+// end for up to 20 seconds, and returns. An error of a listener ends the daemon
+// as well and is returned.
+func (d *Daemon) Run(ctx context.Context) error {
+	defer d.close()
+	// Work outlives ctx: it ends by Shutdown, which is patient.
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	run, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+
+	var serving sync.WaitGroup
+	for _, s := range d.servers {
+		for _, l := range s.listeners {
+			serving.Go(func() {
+				if err := s.serve(work, l); err != nil {
+					fail(fmt.Errorf("serving %s on %s: %w", s.name, l.Addr(), err))
+				}
+			})
+		}
+	}
+	d.raw = nil
+	queueCtx, stopQueue := context.WithCancel(work)
+	queueDone := make(chan struct{})
+	go func() {
+		defer close(queueDone)
+		d.queue.Run(queueCtx)
+	}()
+	d.notifyReady()
+	if d.o.Ready != nil {
+		d.o.Ready(d)
+	}
+	d.watch(run)
+
+	d.notifyStopping()
+	d.log.Info("stopping", "drain", drainTime)
+	d.shutdown(work)
+	stopQueue()
+	<-queueDone
+	stopWork()
+	serving.Wait()
+	d.log.Info("stopped")
+	if err := context.Cause(run); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// shutdown ends all servers side by side. The control socket ends with the
+// others: its calls are short.
+func (d *Daemon) shutdown(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, s := range d.servers {
+		wg.Go(func() {
+			if err := s.shutdown(ctx); err != nil {
+				d.log.Warn("shutting down", "proto", s.name, "err", err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// close frees what New has opened.
+func (d *Daemon) close() {
+	for _, l := range d.raw {
+		l.Close()
+	}
+	d.raw = nil
+	var errs []error
+	if d.queue != nil {
+		errs = append(errs, d.queue.Close())
+	}
+	if d.board != nil {
+		errs = append(errs, d.board.live.Load().close())
+	}
+	if d.stores != nil {
+		errs = append(errs, d.stores.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		d.log.Error("closing", "err", err)
+	}
+}
+
+// loadCertificates reads the pairs of [tls] with the start-up groups.
+func (d *Daemon) loadCertificates() error {
+	pairs := certificatePairs(d.cfg)
+	if len(pairs) == 0 {
+		return nil
+	}
+	certs, err := listen.LoadCertificates(d.readFile, pairs...)
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.cfg.Where("tls.certificate"), err)
+	}
+	if err := certs.Check(time.Now(), d.cfg.Hostname); err != nil {
+		d.log.Warn("certificate", "err", err)
+	}
+	d.certs = certs
+	return nil
+}
+
+func certificatePairs(c *config.Config) []listen.Pair {
+	var out []listen.Pair
+	_, pairs := c.TLS.Pairs()
+	for _, p := range pairs {
+		out = append(out, listen.Pair(p))
+	}
+	return out
+}
+
+// readFile reads a file with the groups that the process had at its start.
+func (d *Daemon) readFile(path string) (b []byte, err error) {
+	err = d.o.Groups.Do(func() error {
+		b, err = os.ReadFile(path)
+		return err
+	})
+	return b, err
+}
+
+// smtpLimits and imapLimits carry [limits] into the rooms.
+func (d *Daemon) smtpLimits() smtpd.Limits {
+	return smtpd.Limits{MessageSize: d.cfg.Mail.MessageSizeLimit, Recipients: d.cfg.Limits.Recipients, AuthFailures: d.cfg.Limits.AuthFailures}
+}
+
+func (d *Daemon) imapLimits() imapd.Limits {
+	return imapd.Limits{AppendSize: d.cfg.Mail.MessageSizeLimit, Idle: d.cfg.IMAP.IdleTimeout,
+		LoginFailures: d.cfg.Limits.AuthFailures, PerUser: d.cfg.Limits.ConnectionsPerUser}
+}

@@ -1,0 +1,134 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"svc.plus/mailsrvd/auth"
+	"svc.plus/mailsrvd/cmd/mailsrvd/internal/senders"
+	"svc.plus/mailsrvd/config"
+	"svc.plus/mailsrvd/dkim"
+	"svc.plus/mailsrvd/lda"
+)
+
+// generation is what one reading of the configuration gives and the next
+// replaces. It is immutable; its parts are safe for concurrent use.
+type generation struct {
+	cfg     *config.Config
+	auth    *authentication
+	agent   *lda.Agent
+	signer  *dkim.Signer
+	senders senders.Policy
+	out     wayOut
+	// registry has the metrics of agent and relay: counters begin anew with
+	// each generation, which Prometheus takes for a restart.
+	registry *prometheus.Registry
+}
+
+// authentication is an Authenticator with its metrics. It is carried over to
+// the next generation when nothing of it changes, so that a reload does not
+// forget who has been guessing.
+type authentication struct {
+	*auth.Authenticator
+	registry *prometheus.Registry
+}
+
+// newGeneration builds everything from c, or returns all that is wrong. old may
+// be nil.
+func (d *Daemon) newGeneration(c *config.Config, old *generation) (*generation, error) {
+	g := &generation{cfg: c, registry: prometheus.NewRegistry()}
+	var errs []error
+	note := func(key string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", c.Where(key), err))
+		}
+	}
+	var err error
+	g.auth, err = d.authentication(c, old)
+	note("auth.backend", err)
+	if err == nil {
+		g.agent, err = lda.New(d.ldaOptions(c, g))
+		note("aliases.file", err)
+	}
+	g.signer, err = d.signer(c)
+	note("dkim", err)
+	g.out, err = d.wayOut(c, g.registry)
+	note("relay.smarthost", err)
+	err = d.o.Groups.Do(func() (err error) {
+		g.senders.File, err = senders.Load(c.Submission.SendersFile)
+		return err
+	})
+	note("submission.senders_file", err)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	g.senders.Route = g.agent.Route
+	return g, nil
+}
+
+// authentication builds the Authenticator, or keeps the old one when its part
+// of the configuration is the same.
+func (d *Daemon) authentication(c *config.Config, old *generation) (*authentication, error) {
+	if old != nil && reflect.DeepEqual(c.Auth, old.cfg.Auth) && reflect.DeepEqual(c.Domains, old.cfg.Domains) &&
+		c.Mail.MinUID == old.cfg.Mail.MinUID && reflect.DeepEqual(c.Limits.Trusted, old.cfg.Limits.Trusted) {
+		return old.auth, nil
+	}
+	reg := prometheus.NewRegistry()
+	a, err := newAuthenticator(c, d.o.Groups, d.o.FailureDelay, d.log, reg)
+	if err != nil {
+		return nil, err
+	}
+	return &authentication{a, reg}, nil
+}
+
+func (d *Daemon) ldaOptions(c *config.Config, g *generation) lda.Options {
+	o := LDAOptions(c)
+	o.Accounts, o.Stores = g.auth, d.stores
+	o.Logger, o.Registerer = d.log, g.registry
+	return o
+}
+
+// LDAOptions are those that the configuration gives; Accounts, Stores, Logger
+// and Registerer are the caller's.
+func LDAOptions(c *config.Config) lda.Options {
+	o := lda.Options{
+		Location: c.Mail.Location, Domains: c.Domains, Hostname: c.Hostname, Postmaster: c.Postmaster,
+		AllowInclude: c.Aliases.AllowInclude, RecipientDelimiter: c.Mail.RecipientDelimiter, DetailFolder: c.LDA.DetailFolder,
+	}
+	for _, a := range c.Aliases.Domain {
+		o.Aliases = append(o.Aliases, lda.AliasFile{Path: a.File, Domain: a.Domain})
+	}
+	if c.Aliases.File != "" {
+		o.Aliases = append(o.Aliases, lda.AliasFile{Path: c.Aliases.File, Optional: !c.Given("aliases.file")})
+	}
+	return o
+}
+
+func (d *Daemon) signer(c *config.Config) (*dkim.Signer, error) {
+	var ids []dkim.Identity
+	var errs []error
+	for i, k := range c.DKIM {
+		err := d.o.Groups.Do(func() error {
+			key, err := dkim.LoadKey(k.Key)
+			if err == nil {
+				ids = append(ids, dkim.Identity{Domain: k.Domain, Selector: k.Selector, Key: key})
+			}
+			return err
+		})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", c.Where(fmt.Sprintf("dkim[%d].key", i)), err))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return dkim.NewSigner(ids)
+}
+
+// close frees the connections that the way out keeps.
+func (g *generation) close() error {
+	return g.out.Close()
+}
