@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"svc.plus/mailsrvd/internal/message"
@@ -98,10 +99,19 @@ func (q *Queue) deliver(ctx context.Context, it *Item, kind Report, about []Reci
 		return err
 	}
 	defer c.Close()
-	d := newDSN(q.o, it, kind, about, time.Now())
-	text, err := d.compose(c)
+	text, envelope, err := q.compose(it, c, kind, about)
 	if err != nil {
 		return err
 	}
-	return q.o.Bounce(ctx, d.envelope(text), message.FromBytes(text))
+	return q.o.Bounce(ctx, envelope, text)
+}
+
+// compose makes a report, ready to be sent.
+func (q *Queue) compose(it *Item, c *message.Content, kind Report, about []Recipient) (*message.Content, message.Envelope, error) {
+	d := newDSN(q.o, it, kind, about, time.Now())
+	text, err := d.compose(c)
+	if err != nil {
+		return nil, message.Envelope{}, fmt.Errorf("composing a report: %w", err)
+	}
+	return message.FromBytes(text), d.envelope(text), nil
 }

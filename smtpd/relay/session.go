@@ -1,0 +1,288 @@
+package relay
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// session is a connection to one host, past its greeting. One goroutine uses it
+// at a time.
+type session struct {
+	r      *Relay
+	key    poolKey
+	conn   net.Conn
+	br     *bufio.Reader
+	bw     *bufio.Writer
+	remote string // for logs and reports
+	host   string // its name
+
+	offers map[string]string // EHLO keywords in upper case, with parameters
+	secure bool              // TLS is on
+	uses   int               // transactions
+	said   int               // replies since it was taken from the pool
+}
+
+// connect takes a connection from the pool or opens one that meets q.
+func (r *Relay) connect(ctx context.Context, c candidate, q Requirement) (s *session, reused bool, fail *failure) {
+	key := keyOf(c, q)
+	if s := r.pool.get(key); s != nil {
+		r.sessions.WithLabelValues("reused").Inc()
+		return s, true, nil
+	}
+	s, fail = r.open(ctx, c, q)
+	if fail != nil && fail.handshake && q.Level == Opportunistic && !q.plain {
+		// TLS that does not work is as good as none, where none is demanded
+		// (RFC 7435). The connection is spent; open another one.
+		plain := q
+		plain.plain = true
+		s, fail = r.open(ctx, c, plain)
+	}
+	if fail != nil {
+		return nil, false, fail
+	}
+	s.key = key
+	r.sessions.WithLabelValues("opened").Inc()
+	return s, false, nil
+}
+
+// open dials, greets, starts TLS and logs in.
+func (r *Relay) open(ctx context.Context, c candidate, q Requirement) (*session, *failure) {
+	dialCtx, cancel := context.WithTimeout(ctx, r.o.Timeouts.Connect)
+	defer cancel()
+	conn, err := r.o.Dial(dialCtx, r.o.Network, c.dialAddr())
+	if err != nil {
+		return nil, unreached(c.remote(), err)
+	}
+	s := &session{r: r, remote: c.remote(), host: trimDot(c.Name)}
+	s.use(conn)
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if fail := s.start(ctx, c, q); fail != nil {
+		s.close()
+		return nil, fail
+	}
+	return s, nil
+}
+
+// use makes conn the connection.
+func (s *session) use(conn net.Conn) {
+	s.conn, s.br, s.bw = conn, bufio.NewReader(conn), bufio.NewWriterSize(conn, block)
+}
+
+// start brings a new connection to where MAIL may be said.
+func (s *session) start(ctx context.Context, c candidate, q Requirement) *failure {
+	if c.smart && c.port == implicitTLS && !q.plain {
+		if fail := s.handshake(ctx, q); fail != nil {
+			return fail
+		}
+	}
+	if fail := s.greeting(); fail != nil {
+		return fail
+	}
+	if fail := s.hello(); fail != nil {
+		return fail
+	}
+	if _, offered := s.offers["STARTTLS"]; offered && !s.secure && !q.plain {
+		if fail := s.startTLS(ctx, q); fail != nil {
+			return fail
+		}
+	}
+	if !s.secure && q.Level > Opportunistic {
+		return ours(s.remote, 451, 7, 10, "%s offers no TLS, and %s TLS is needed", s.remote, q.Level)
+	}
+	if c.smart && s.r.o.Smarthost.User != "" {
+		return s.login(s.r.o.Smarthost.User, s.r.o.Smarthost.Password)
+	}
+	return nil
+}
+
+// greeting reads the first reply. A host that refuses to serve us now is passed
+// over for another one; that is no judgement on the message.
+func (s *session) greeting() *failure {
+	s.deadline(s.r.o.Timeouts.Greeting)
+	g, err := readReply(s.br)
+	if err != nil {
+		return lost(s.remote, "greeting", err)
+	}
+	if g.code != 220 {
+		return temporary(refused(s.remote, "greeting", g))
+	}
+	return nil
+}
+
+// temporary turns a refusal of the session into one that can be tried again.
+func temporary(f *failure) *failure {
+	if !f.err.Temporary() {
+		e := *f.err
+		e.Code = 451
+		e.Enhanced[0] = 4
+		f.err = &e
+	}
+	f.broken = true
+	return f
+}
+
+// hello says EHLO, and HELO to a host that knows no other.
+func (s *session) hello() *failure {
+	s.offers = map[string]string{}
+	r, fail := s.command("EHLO", "EHLO %s", s.r.name)
+	if fail != nil {
+		return fail
+	}
+	if !r.ok() && r.code/100 == 5 {
+		if r, fail = s.command("HELO", "HELO %s", s.r.name); fail != nil {
+			return fail
+		}
+		if !r.ok() {
+			return temporary(refused(s.remote, "HELO", r))
+		}
+		return nil
+	}
+	if !r.ok() {
+		return temporary(refused(s.remote, "EHLO", r))
+	}
+	for _, line := range r.lines[1:] {
+		word, rest, _ := strings.Cut(line, " ")
+		s.offers[strings.ToUpper(word)] = rest
+	}
+	return nil
+}
+
+// startTLS asks for TLS. Whatever the host sent ahead of the handshake is
+// thrown away with the old reader.
+func (s *session) startTLS(ctx context.Context, q Requirement) *failure {
+	r, fail := s.command("STARTTLS", "STARTTLS")
+	if fail != nil {
+		return fail
+	}
+	if r.code != 220 {
+		fail := temporary(refused(s.remote, "STARTTLS", r))
+		fail.handshake = true
+		return fail
+	}
+	if fail := s.handshake(ctx, q); fail != nil {
+		return fail
+	}
+	return s.hello()
+}
+
+// handshake puts TLS on the connection and checks what q demands.
+func (s *session) handshake(ctx context.Context, q Requirement) *failure {
+	ctx, cancel := context.WithTimeout(ctx, s.r.o.Timeouts.TLS)
+	defer cancel()
+	cfg := &tls.Config{
+		ServerName: s.host, MinVersion: tls.VersionTLS12,
+		// The check is q.verify's: opportunistic TLS wants none, and MTA-STS
+		// and DANE have rules of their own.
+		InsecureSkipVerify: true,
+		VerifyConnection:   func(cs tls.ConnectionState) error { return q.verify(cs, s.host, s.r.o.RootCAs) },
+	}
+	if net.ParseIP(s.host) != nil {
+		cfg.ServerName = ""
+	}
+	s.conn.SetDeadline(time.Time{})
+	conn := tls.Client(s.conn, cfg)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		f := lost(s.remote, "TLS handshake", err)
+		f.err.Code, f.err.Enhanced, f.err.Text = 451, [3]int{4, 7, 5}, fmt.Sprintf("%s: TLS does not work: %s", s.remote, tlsReason(err))
+		f.handshake = true
+		return f
+	}
+	s.use(conn)
+	s.secure = true
+	return nil
+}
+
+// tlsReason is an error's text, short enough for a report.
+func tlsReason(err error) string {
+	text := strings.Map(printable, err.Error())
+	return text[:min(len(text), 200)]
+}
+
+// login authenticates by PLAIN, or by LOGIN where that is all there is.
+func (s *session) login(user, password string) *failure {
+	mechs := " " + strings.ToUpper(s.offers["AUTH"]) + " "
+	var r reply
+	var fail *failure
+	switch {
+	case strings.Contains(mechs, " PLAIN "):
+		text := base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))
+		r, fail = s.command("AUTH", "AUTH PLAIN %s", text)
+	case strings.Contains(mechs, " LOGIN "):
+		r, fail = s.command("AUTH", "AUTH LOGIN")
+		for _, word := range []string{user, password} {
+			if fail == nil && r.code == 334 {
+				r, fail = s.command("AUTH", "%s", base64.StdEncoding.EncodeToString([]byte(word)))
+			}
+		}
+	default:
+		return ours(s.remote, 451, 7, 0, "The smarthost offers no login by PLAIN or LOGIN")
+	}
+	if fail == nil && !r.ok() {
+		// Our own setting is wrong: the mail waits until it is mended.
+		fail = temporary(refused(s.remote, "AUTH", r))
+	}
+	return fail
+}
+
+// command sends one line and reads the reply.
+func (s *session) command(stage, format string, args ...any) (reply, *failure) {
+	fmt.Fprintf(s.bw, format+"\r\n", args...)
+	if fail := s.flush(stage); fail != nil {
+		return reply{}, fail
+	}
+	return s.read(stage, s.r.o.Timeouts.Command)
+}
+
+func (s *session) flush(stage string) *failure {
+	s.deadline(s.r.o.Timeouts.Command)
+	if err := s.bw.Flush(); err != nil {
+		return lost(s.remote, stage, err)
+	}
+	return nil
+}
+
+// read reads one reply.
+func (s *session) read(stage string, limit time.Duration) (reply, *failure) {
+	s.deadline(limit)
+	r, err := readReply(s.br)
+	if err != nil {
+		return reply{}, lost(s.remote, stage, err)
+	}
+	s.said++
+	return r, nil
+}
+
+func (s *session) deadline(d time.Duration) { s.conn.SetDeadline(time.Now().Add(d)) }
+
+// offersSize is the limit of SIZE (RFC 1870), 0 if there is none.
+func (s *session) offersSize() int64 {
+	n, err := strconv.ParseInt(strings.TrimSpace(s.offers["SIZE"]), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func (s *session) offersTo(keyword string) bool {
+	_, ok := s.offers[keyword]
+	return ok
+}
+
+func (s *session) close() { s.conn.Close() }
+
+// quit says goodbye without waiting long for the answer.
+func (s *session) quit() {
+	s.deadline(2 * time.Second)
+	if _, err := s.bw.WriteString("QUIT\r\n"); err == nil && s.bw.Flush() == nil {
+		_, _ = readReply(s.br)
+	}
+	s.close()
+}
