@@ -39,7 +39,7 @@ func (s *session) fetch(c *call) error {
 	if req.partial != nil {
 		spans = req.partial.cut(spans)
 	}
-	f := &fetcher{s: s, req: req}
+	f := &fetcher{s: s, c: c, req: req}
 	if err := f.run(spans); err != nil {
 		return err
 	}
@@ -52,6 +52,7 @@ func (s *session) fetch(c *call) error {
 // fetcher is one FETCH at work.
 type fetcher struct {
 	s        *session
+	c        *call
 	req      fetchRequest
 	messages []maildir.Message // scratch
 	msg      fetched           // the message at hand
@@ -89,6 +90,9 @@ func (f *fetcher) chunk(lo, hi int) error {
 	}
 	f.msg.batch = &batch{ctx: f.s.srv.ctx, box: f.s.view.box, uids: uids}
 	marked := f.markSeen()
+	if err := f.scanAhead(); err != nil {
+		return err
+	}
 	f.s.tellKeywords()
 	i := lo
 	for _, m := range f.messages {
@@ -100,6 +104,25 @@ func (f *fetcher) chunk(lo, hi int) error {
 		}
 	}
 	return nil
+}
+
+// scanAhead finds the structures of many messages at once, on all processors,
+// where nothing else of the files is needed.
+func (f *fetcher) scanAhead() error {
+	if f.req.needs&needPart == 0 || f.req.needs&needFile != 0 || len(f.messages) < 2*searchChunk {
+		return nil
+	}
+	infos := make([]scanned, len(f.messages))
+	f.msg.infos = make(map[maildir.UID]*scanned, len(infos))
+	for i, m := range f.messages {
+		f.msg.infos[m.UID] = &infos[i]
+	}
+	return f.s.inChunks(f.c, costText, len(infos), func(lo, hi int) error {
+		for i := lo; i < hi; i++ {
+			infos[i].info, infos[i].err = f.s.view.box.Info(f.s.srv.ctx, f.messages[i].UID)
+		}
+		return nil
+	})
 }
 
 // markSeen sets \Seen on the messages of the chunk, if the FETCH does so, and

@@ -27,7 +27,7 @@ type fetched struct {
 // load reads what is needed.
 func (m *fetched) load(n needs) (err error) {
 	if n&needPart != 0 {
-		info, err := m.box.Info(m.ctx, m.UID)
+		info, err := m.structure(m.UID)
 		if err != nil {
 			return err
 		}
@@ -56,6 +56,21 @@ type batch struct {
 	box   *maildir.Mailbox
 	uids  []maildir.UID
 	times map[maildir.UID]maildir.Times // of all of them, from one visit to the folder
+	infos map[maildir.UID]*scanned      // nil unless they were scanned ahead
+}
+
+// scanned is what a message's scan came to.
+type scanned struct {
+	info maildir.Info
+	err  error
+}
+
+// structure returns what the scan of a message tells.
+func (b *batch) structure(uid maildir.UID) (maildir.Info, error) {
+	if s := b.infos[uid]; s != nil {
+		return s.info, s.err
+	}
+	return b.box.Info(b.ctx, uid)
 }
 
 // timesOf returns the dates of a message of the batch.
