@@ -205,6 +205,14 @@ func TestWarningsDoNotStopLoad(t *testing.T) {
 	}
 }
 
+// TestServerWithoutListenersMaySendItsQueue: the way back to another server.
+func TestServerWithoutListenersMaySendItsQueue(t *testing.T) {
+	_, problems := Parse("m.toml", "hostname = \"mail.example.org\"\ndomains = [\"example.org\"]\n[listen]\nmx = \"\"\nsubmission = \"\"\nsubmissions = \"\"\nimap = \"\"\nimaps = \"\"\n")
+	if len(problems) != 1 || problems.HasErrors() || problems[0].Line != 3 {
+		t.Error(problems)
+	}
+}
+
 func TestPasswordIsTheFirstLine(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "pw")
 	for text, want := range map[string]string{"secret\n": "secret", "secret": "secret", "se cret\r\nmore": "se cret", "": ""} {

@@ -83,7 +83,8 @@ func (s *Listen) check() Problems {
 		}
 	})
 	if !any {
-		ps = append(ps, Problem{Key: "listen", Text: "everything is switched off", Mend: "give at least one listener an address"})
+		ps = append(ps, Problem{Key: "listen", Warning: true,
+			Text: "everything is switched off: the server only sends what is in the queue", Mend: "give at least one listener an address"})
 	}
 	return ps
 }
