@@ -141,7 +141,7 @@ func TestQresync(t *testing.T) {
 		S1: h OK ...
 		C1: i UID FETCH 1:* (FLAGS) (CHANGEDSINCE <<high>> VANISHED)
 		S1: * VANISHED (EARLIER) 2,4:5
-		S1: * 1 FETCH (FLAGS (...) MODSEQ (...) UID 1)
+		S1: * 1 FETCH (UID 1 FLAGS (...) MODSEQ (...))
 		S1: i OK ...
 		C1: j FETCH 1:* (FLAGS) (CHANGEDSINCE 1 VANISHED)
 		S1: j BAD Unknown modifier VANISHED

@@ -26,7 +26,7 @@ func TestUIDOnly(t *testing.T) {
 		C1: b COPY 1 INBOX
 		S1: b BAD [UIDREQUIRED] ...
 		C1: c UID FETCH 2 RFC822.SIZE
-		S1: * 2 UIDFETCH (RFC822.SIZE 114 UID 2)
+		S1: * 2 UIDFETCH (UID 2 RFC822.SIZE 114)
 		S1: c OK ...
 		C1: d UID STORE 2 +FLAGS (\Deleted)
 		S1: * 2 UIDFETCH (UID 2 FLAGS (\Deleted...))

@@ -27,7 +27,7 @@ func (s *session) fetch(c *call) error {
 		return err
 	}
 	if c.uid && !req.uid {
-		req.add(fetchItem{name: "UID", write: (*fetcher).uid})
+		req.items = slices.Insert(req.items, 0, fetchItem{name: "UID", write: (*fetcher).uid})
 	}
 	spans, err := s.view.resolve(set, c.uid)
 	if err != nil {

@@ -80,8 +80,8 @@ func TestFetchItems(t *testing.T) {
 		S: )
 		S: a OK ...
 		C: a UID FETCH 2 BODY.PEEK[1]
-		S: * 2 FETCH (BODY[1] {5}
-		S: first UID 2)
+		S: * 2 FETCH (UID 2 BODY[1] {5}
+		S: first)
 		S: a OK ...
 		C: a FETCH 2 (BODY.PEEK[1.MIME] BODY.PEEK[3.HEADER] BODY.PEEK[3.TEXT] BODY.PEEK[3.1])
 		S: * 2 FETCH (BODY[1.MIME] {28}
