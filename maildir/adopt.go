@@ -3,7 +3,6 @@ package maildir
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -55,7 +54,7 @@ func (m *Mailbox) adopt(r *listRead) error {
 	}
 	var listed []bool
 	if !m.loaded {
-		m.validity, m.guid = h.validity, h.guid
+		m.validity, m.guid, m.words = h.validity, h.guid, h.words
 		lines := strings.Count(r.text, "\n")
 		m.recs = make([]record, 0, lines+lines/8+16)
 		m.byBase = make(map[string]int32, lines+lines/8)
@@ -257,7 +256,7 @@ func (m *Mailbox) formatList() []byte {
 }
 
 func (m *Mailbox) header() listHeader {
-	return listHeader{version: 3, validity: m.validity, next: m.next, guid: m.guid, words: m.list.header.words}
+	return listHeader{version: 3, validity: m.validity, next: m.next, guid: m.guid, words: m.words}
 }
 
 // lineOf is a record's line, with the virtual size if only we know it.
@@ -295,26 +294,4 @@ func (m *Mailbox) loadKeywords(f *folder) error {
 	}
 	m.keywords = t
 	return nil
-}
-
-// separate gives the second file of a base a name of its own.
-func (f *folder) separate(d duplicate) error {
-	f.log.Warn("two files of one name: the second gets a new one", "user", f.owner, "file", d.name)
-	return f.rebase(d.in, d.name)
-}
-
-// rebase renames a message file to a base of ours; sizes and flags are kept.
-func (f *folder) rebase(in subdir, name string) error {
-	base := newBase(f.opt.Hostname, f.now())
-	old := baseOf(name)
-	if s, ok := sizeField(old, 'S'); ok {
-		if w, ok := sizeField(old, 'W'); ok {
-			base = addSizes(base, s, w)
-		}
-	}
-	err := f.move(in, name, in, base+strings.TrimPrefix(name, old))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }

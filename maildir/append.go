@@ -88,7 +88,6 @@ func (m *Mailbox) arrived(a *arrival) bool {
 // assignLoop works until nothing waits.
 func (m *Mailbox) assignLoop() {
 	defer m.store.all.work.Done()
-	ctx := context.WithoutCancel(m.store.all.ctx) // what was accepted is finished
 	for {
 		m.disk <- struct{}{}
 		m.mu.Lock()
@@ -101,13 +100,13 @@ func (m *Mailbox) assignLoop() {
 			return
 		}
 		m.mu.Unlock()
-		m.assignBatch(ctx, batch)
-		m.unlockDisk()
+		m.assignBatch(batch)
 		for _, a := range batch {
 			if a.done != nil {
 				a.done <- m.resultOf(a)
 			}
 		}
+		m.unlockDisk()
 	}
 }
 
@@ -126,7 +125,8 @@ func (m *Mailbox) resultOf(a *arrival) arrivalResult {
 
 // assignBatch gives the batch its UIDs; failures are noted in each arrival. For
 // a delivery a failure means only that a later reading gives the UID.
-func (m *Mailbox) assignBatch(ctx context.Context, batch []*arrival) {
+func (m *Mailbox) assignBatch(batch []*arrival) {
+	ctx := context.WithoutCancel(m.store.all.ctx) // what was accepted is finished
 	limit := syncLockWait
 	for _, a := range batch {
 		if a.done != nil {
@@ -163,7 +163,7 @@ func (m *Mailbox) locked(ctx context.Context, limit time.Duration, fn func(f *fo
 			return err
 		}
 	}
-	wait := lockWait{limit: limit}
+	wait := lockWait{limit: limit, quit: m.store.all.ctx.Done()}
 	for try := 0; ; try++ {
 		err := m.do(ctx, func(f *folder) error {
 			lock, err := f.tryLock(listLock, listName, lockStale, &m.sight)
@@ -181,7 +181,10 @@ func (m *Mailbox) locked(ctx context.Context, limit time.Duration, fn func(f *fo
 			if err := wait.pause(ctx); err != nil {
 				return fmt.Errorf("locking the uidlist: %w", err)
 			}
-		case errors.Is(err, errListMoved) && try < 5, errors.Is(err, errNeedSync) && try < 5:
+		case errors.Is(err, errListMoved), errors.Is(err, errNeedSync):
+			if try == 5 {
+				return fmt.Errorf("%w: %w", ErrLocked, err)
+			}
 			m.force.Store(true)
 			if err := m.sync(ctx, limit); err != nil {
 				return err
@@ -201,13 +204,14 @@ func (m *Mailbox) catchUp(f *folder) error {
 	mark := f.mark(listName)
 	if mark != m.seen.list || !m.list.present {
 		r, err := f.readList(m.list)
+		if errors.Is(err, errCorrupt) || err == nil && (!r.state.present || r.whole || indexLF(r.text) >= 0) {
+			return errNeedSync
+		}
 		if err != nil {
 			return err
 		}
-		if !r.state.present || r.whole || r.text != "" {
-			return errNeedSync
-		}
 		m.list = r.state
+		m.list.partial = r.text != "" // a crash left it: we have the lock
 	}
 	if f.mark(keywordsName) != m.seen.keywords {
 		if err := m.loadKeywords(f); err != nil {
@@ -221,28 +225,32 @@ func (m *Mailbox) catchUp(f *folder) error {
 // placeBatch runs in the folder, under the lock.
 func (m *Mailbox) placeBatch(f *folder, batch []*arrival) error {
 	return m.own(f, func() error {
-		var touched [2]bool
 		for _, a := range batch {
 			if a.placed || a.err != nil {
 				continue
 			}
-			if err := f.place(&a.stored); err != nil {
-				a.err = err
-				continue
+			if a.err = f.place(&a.stored); a.err == nil {
+				a.placed = true
 			}
-			a.placed = true
-			touched[a.in] = true
 		}
-		return m.commit(f, batch, touched)
+		return m.commit(f, batch)
 	})
 }
 
 // commit gives files that are in their place their UIDs, durable in the uidlist,
-// syncs the directories touched and announces the messages. If that fails, the
-// files whose sender is told so are taken back.
-func (m *Mailbox) commit(f *folder, batch []*arrival, touched [2]bool) error {
+// syncs the directories of those that somebody waits for (a delivery has done
+// that itself) and announces the messages. If that fails, the files whose sender
+// is told so are taken back; after errListMoved they stay for the next try.
+func (m *Mailbox) commit(f *folder, batch []*arrival) error {
 	from := m.addArrivals(batch)
 	err := m.writeList(f, from)
+	if errors.Is(err, errListMoved) {
+		return err
+	}
+	var touched [2]bool
+	for _, a := range batch {
+		touched[a.in] = touched[a.in] || a.placed && a.done != nil
+	}
 	for in, yes := range touched {
 		if yes && err == nil {
 			err = f.syncIn(subdir(in))
@@ -289,6 +297,7 @@ func (m *Mailbox) takeBack(f *folder, batch []*arrival, from int) {
 	for _, a := range batch {
 		if a.placed && a.done != nil {
 			f.remove(a.in, a.name)
+			a.placed = false
 		}
 	}
 }

@@ -77,7 +77,7 @@ func (m *Mailbox) transfer(ctx context.Context, uids []UID, dst *Mailbox, move b
 			from, to = append(from, sources[i].uid), append(to, res.uid)
 		}
 	}
-	if move {
+	if move && len(sources) > 0 {
 		err = m.removeMoved(ctx, sources)
 	}
 	return from, to, err
@@ -181,6 +181,9 @@ func (dst *Mailbox) linkBatch(f *folder, m *Mailbox, sources []doomedFile, batch
 	defer done()
 	return dst.own(f, func() error {
 		for i, a := range batch {
+			if a.placed { // on a second try
+				continue
+			}
 			if err := dst.link(f, src, &sources[i], a); err != nil {
 				for _, made := range batch[:i] {
 					f.remove(made.in, made.name)
@@ -189,7 +192,7 @@ func (dst *Mailbox) linkBatch(f *folder, m *Mailbox, sources []doomedFile, batch
 				return err
 			}
 		}
-		return dst.commit(f, batch, [2]bool{inCur: len(batch) > 0})
+		return dst.commit(f, batch)
 	})
 }
 
@@ -293,25 +296,28 @@ func (f *folder) copyBytes(src *folder, s *doomedFile, a *arrival) error {
 	return out.Rename(subNames[a.in] + "/" + a.name)
 }
 
-// removeMoved unlinks the originals and tells their watchers. One that another
-// program renamed in this moment stays: its copy is safe, and a message twice is
-// better than none.
+// removeMoved removes the originals, durable on return, so that no power cut
+// brings them back beside their copies.
 func (m *Mailbox) removeMoved(ctx context.Context, sources []doomedFile) error {
-	var err error
-	for start := 0; start < len(sources) && err == nil; start += flagBatch {
-		part := sources[start:min(start+flagBatch, len(sources))]
+	uids := make([]UID, 0, len(sources))
+	var touched [2]bool
+	for _, s := range sources {
+		uids = append(uids, s.uid)
+		touched[s.in] = true
+	}
+	_, err := m.unlink(ctx, uids, 0)
+	if err == nil {
 		err = m.do(ctx, func(f *folder) error {
-			return m.own(f, func() error { return unlinkAll(f, part) })
+			for in, yes := range touched {
+				if yes {
+					if err := f.syncIn(subdir(in)); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
 		})
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, d := range sources {
-		if i, ok := m.index(d.uid); ok && d.gone {
-			m.drop(i)
-		}
-	}
-	m.compact()
 	if err != nil {
 		return fmt.Errorf("removing moved messages from %s: %w", m.Name(), err)
 	}

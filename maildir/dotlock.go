@@ -208,6 +208,7 @@ func sameStat(a, b *unix.Stat_t) bool {
 type lockWait struct {
 	limit time.Duration
 	spent time.Duration
+	quit  <-chan struct{} // ends the waiting; nil for never
 	sight lockSight
 }
 
@@ -223,6 +224,8 @@ func (w *lockWait) pause(ctx context.Context) error {
 	select {
 	case <-timer.C:
 		return nil
+	case <-w.quit:
+		return ErrLocked
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for a lock file: %w", context.Cause(ctx))
 	}

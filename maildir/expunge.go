@@ -18,15 +18,23 @@ func (m *Mailbox) Expunge(ctx context.Context, uids []UID) ([]UID, error) {
 		return nil, err
 	}
 	defer m.unlockDisk()
-	var removed []UID
+	removed, err := m.unlink(ctx, uids, Deleted)
+	if err != nil {
+		err = fmt.Errorf("expunging in %s: %w", m.Name(), err)
+	}
+	return removed, err
+}
+
+// unlink removes the files of messages, nil for all, that have the flags must,
+// and tells the watchers. m.disk is held.
+func (m *Mailbox) unlink(ctx context.Context, uids []UID, must Flags) (removed []UID, err error) {
 	for range 8 {
-		lost, done, err := m.expungeOnce(ctx, uids)
+		list := m.doomed(uids, must)
+		err = m.unlinkFiles(ctx, list)
+		lost, done := m.buried(list)
 		removed = append(removed, done...)
-		if err != nil {
-			return removed, fmt.Errorf("expunging in %s: %w", m.Name(), err)
-		}
-		if !lost {
-			break
+		if err != nil || !lost {
+			return removed, err
 		}
 		// Another program renamed files; what it removed is expunged by the
 		// reading itself.
@@ -38,7 +46,7 @@ func (m *Mailbox) Expunge(ctx context.Context, uids []UID) ([]UID, error) {
 	return removed, nil
 }
 
-// doomedFile is a file to remove.
+// doomedFile is a file to remove or to copy.
 type doomedFile struct {
 	uid  UID
 	in   subdir
@@ -46,39 +54,12 @@ type doomedFile struct {
 	gone bool
 }
 
-// expungeOnce removes what is where memory has it; lost tells that something
-// was not.
-func (m *Mailbox) expungeOnce(ctx context.Context, uids []UID) (lost bool, done []UID, err error) {
-	list := m.doomed(uids)
-	for start := 0; start < len(list) && err == nil; start += flagBatch {
-		part := list[start:min(start+flagBatch, len(list))]
-		err = m.do(ctx, func(f *folder) error {
-			return m.own(f, func() error { return unlinkAll(f, part) })
-		})
-	}
+// doomed lists the files of the messages, nil for all, that have the flags must.
+func (m *Mailbox) doomed(uids []UID, must Flags) (list []doomedFile) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, d := range list {
-		if !d.gone {
-			lost = true
-			continue
-		}
-		if i, ok := m.index(d.uid); ok {
-			m.drop(i)
-			done = append(done, d.uid)
-		}
-	}
-	m.compact()
-	return lost && err == nil, done, err
-}
-
-// doomed lists the files of \Deleted messages, all or those of uids.
-func (m *Mailbox) doomed(uids []UID) []doomedFile {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var list []doomedFile
 	add := func(r *record) {
-		if r.live() && r.flags&Deleted != 0 {
+		if r.live() && r.flags&must == must {
 			list = append(list, doomedFile{uid: r.uid, in: r.where(), name: m.fileName(r)})
 		}
 	}
@@ -94,6 +75,36 @@ func (m *Mailbox) doomed(uids []UID) []doomedFile {
 		}
 	}
 	return list
+}
+
+// unlinkFiles removes what is where memory has it and marks it gone.
+func (m *Mailbox) unlinkFiles(ctx context.Context, list []doomedFile) (err error) {
+	for start := 0; start < len(list) && err == nil; start += flagBatch {
+		part := list[start:min(start+flagBatch, len(list))]
+		err = m.do(ctx, func(f *folder) error {
+			return m.own(f, func() error { return unlinkAll(f, part) })
+		})
+	}
+	return err
+}
+
+// buried takes removed files out of memory; lost tells that one was not where
+// memory has it.
+func (m *Mailbox) buried(list []doomedFile) (lost bool, done []UID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, d := range list {
+		if !d.gone {
+			lost = true
+			continue
+		}
+		if i, ok := m.index(d.uid); ok {
+			m.drop(i)
+			done = append(done, d.uid)
+		}
+	}
+	m.compact()
+	return lost, done
 }
 
 func unlinkAll(f *folder, part []doomedFile) error {

@@ -22,7 +22,6 @@ const maxKeywords = 26
 // AllKeywords has the bit of every keyword.
 const AllKeywords Flags = 1<<maxKeywords - 1
 
-
 const flagLetters = "DFPRST"
 
 // Keyword returns the bit of the keyword with index i, 0 to 25.

@@ -169,14 +169,21 @@ func (f *folder) in(d subdir) (*os.File, error) {
 }
 
 // makeSubdirs makes cur, new and tmp where they are missing, in Dovecot's
-// order.
+// order, durable on return: a message in a directory whose own name is lost is
+// lost too.
 func (f *folder) makeSubdirs() error {
+	made := false
 	for _, name := range []string{"cur", "new", "tmp"} {
-		if err := f.mkdir(name); err != nil && !errors.Is(err, fs.ErrExist) {
+		err := f.mkdir(name)
+		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
+		made = made || err == nil
 	}
-	return nil
+	if !made {
+		return nil
+	}
+	return durable.SyncDir(f.root, ".", f.opt.Fault)
 }
 
 // mkdir makes a directory with the folder's mode. It is never followed by a

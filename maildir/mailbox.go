@@ -37,6 +37,9 @@ type Mailbox struct {
 	force   atomic.Bool // look at the directories whatever their times
 	watched atomic.Bool // inotify reports changes
 
+	following sync.Mutex // held while watches are added or removed; taken before mu
+	followed  bool       // guarded by following
+
 	mu sync.Mutex // guards what follows; never held during a system call
 
 	name, dir string
@@ -44,6 +47,7 @@ type Mailbox struct {
 	validity  uint32
 	next      UID
 	guid      string
+	words     string // other words of the uidlist's header
 	recs      []record
 	byBase    map[string]int32
 	live      int // messages
@@ -60,6 +64,8 @@ type Mailbox struct {
 	watchers map[*Watcher]struct{}
 	log      changeLog
 	dirtyLog bool
+	claimers int  // watchers that called ClaimRecent
+	claimDue bool // something may be in new/
 
 	pending   []*arrival // files that wait for their UID
 	assigning bool
@@ -116,7 +122,7 @@ func (s *Store) acquire(ctx context.Context, name string) (*Mailbox, error) {
 	}
 	m := s.open[dir]
 	if m == nil {
-		m = s.newMailbox(name, dir)
+		m = s.newMailbox(dir)
 		s.open[dir] = m
 	}
 	s.all.idle.take(s.all, m)
@@ -134,10 +140,11 @@ func (s *Store) find(dir string) *Mailbox {
 	return m
 }
 
-func (s *Store) newMailbox(name, dir string) *Mailbox {
+func (s *Store) newMailbox(dir string) *Mailbox {
 	s.all.nextID++
-	if dir == "" {
-		name = inboxName
+	name := inboxName
+	if dir != "" {
+		name, _ = s.nameOf(dir)
 	}
 	m := &Mailbox{
 		store: s, id: s.all.nextID, name: name, dir: dir, next: 1,
@@ -216,6 +223,7 @@ func (m *Mailbox) remove() {
 	}
 	m.mu.Unlock()
 	m.wake()
+	m.store.all.notify.follow(m)
 }
 
 // forget takes a Mailbox out of the table, so that the next Open reads anew.

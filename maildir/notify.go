@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path"
+	"slices"
 	"sync"
 	"time"
 
@@ -87,6 +88,24 @@ func (n *notifier) close() error {
 	}
 	n.done.Wait()
 	return err
+}
+
+// follow makes us follow a folder while it has watchers. It is called after the
+// first came and after the last went, and decides by what is true now: the two
+// may overtake each other.
+func (n *notifier) follow(m *Mailbox) {
+	m.following.Lock()
+	defer m.following.Unlock()
+	m.mu.Lock()
+	want := len(m.watchers) > 0 && m.err == nil
+	m.mu.Unlock()
+	switch {
+	case want && !m.followed:
+		n.watch(m)
+	case !want && m.followed:
+		n.unwatch(m)
+	}
+	m.followed = want
 }
 
 // watch begins to follow a folder. What has changed since it was read last is
@@ -177,7 +196,10 @@ func (n *notifier) unwatch(m *Mailbox) {
 	m.watched.Store(false)
 	n.mu.Lock()
 	delete(n.polled, m)
-	delete(n.news, m)
+	if n.news[m] != nil { // nobody will look: the next reading must
+		delete(n.news, m)
+		m.force.Store(true)
+	}
 	_, have := n.paths[m]
 	n.mu.Unlock()
 	if have {
@@ -187,11 +209,10 @@ func (n *notifier) unwatch(m *Mailbox) {
 
 // rewatch follows a folder under its new name.
 func (n *notifier) rewatch(m *Mailbox) {
-	n.mu.Lock()
-	_, have := n.paths[m]
-	n.mu.Unlock()
-	if have {
-		n.removeWatches(m)
+	m.following.Lock()
+	defer m.following.Unlock()
+	if m.followed {
+		n.unwatch(m)
 		n.watch(m)
 	}
 }
@@ -217,6 +238,7 @@ func (n *notifier) listen() {
 			}
 			n.mu.Unlock()
 			for _, m := range watched {
+				m.force.Store(true)
 				n.note(m, func(f *folderNews) { f.all = true })
 			}
 		}
@@ -296,7 +318,7 @@ func (m *Mailbox) differs(ctx context.Context, news *folderNews) (differs bool) 
 		for file := range news.names {
 			var st unix.Stat_t
 			there := f.statIn(file.in, file.name, &st) == nil
-			if there != m.knows(file) {
+			if validEntry([]byte(file.name)) && there != m.knows(file) {
 				differs = true
 				m.seen.times[file.in] = 0
 			}
@@ -312,9 +334,15 @@ func (m *Mailbox) knows(file namedFile) bool {
 	defer m.mu.Unlock()
 	i, ok := m.byBase[baseOf(file.name)]
 	if !ok || !m.recs[i].live() {
-		return !validEntry([]byte(file.name)) // what is no message changes nothing
+		return m.isPending(file)
 	}
 	return m.recs[i].where() == file.in && m.fileName(&m.recs[i]) == file.name
+}
+
+// isPending reports whether a file is a delivery of ours that waits for its UID.
+// m.mu is held.
+func (m *Mailbox) isPending(file namedFile) bool {
+	return slices.ContainsFunc(m.pending, func(a *arrival) bool { return a.placed && a.in == file.in && a.name == file.name })
 }
 
 // poll looks at what inotify does not watch.

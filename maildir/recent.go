@@ -5,14 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+
+	"golang.org/x/sys/unix"
 )
 
 // ClaimRecent is what a read-write SELECT does: files in new/ move to cur/, and
 // the messages that are \Recent are this session's. They stay Recent in what
 // Mailbox and Watcher report until the Watcher is closed, and then are recent
 // for nobody; a second session that looks meanwhile sees them as recent too,
-// which RFC 3501 section 2.3.2 allows. An EXAMINE, which changes nothing, does
-// not call it.
+// which RFC 3501 section 2.3.2 allows. While such a watcher is there, Sync
+// moves what arrives later. An EXAMINE, which changes nothing, does not call it.
 func (w *Watcher) ClaimRecent(ctx context.Context) error {
 	m := w.m
 	if err := m.lockDisk(ctx); err != nil {
@@ -20,7 +22,18 @@ func (w *Watcher) ClaimRecent(ctx context.Context) error {
 	}
 	defer m.unlockDisk()
 	m.mu.Lock()
-	w.claims = true
+	if !w.claims && !w.closed {
+		w.claims = true
+		m.claimers++
+	}
+	m.mu.Unlock()
+	return m.emptyNew(ctx)
+}
+
+// emptyNew moves the files in new/ to cur/. m.disk is held.
+func (m *Mailbox) emptyNew(ctx context.Context) error {
+	m.mu.Lock()
+	m.claimDue = false
 	var list []flagChange
 	for i := range m.recs {
 		if r := &m.recs[i]; r.live() && r.state&recNew != 0 {
@@ -34,8 +47,8 @@ func (w *Watcher) ClaimRecent(ctx context.Context) error {
 			return m.own(f, func() error { return renameFlags(f, part) })
 		})
 		m.commitClaimed(part)
-		if errors.Is(err, fs.ErrPermission) {
-			return nil // a Maildir that only others may write to is still readable
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+			return nil // what cannot be moved can still be read
 		}
 		if err != nil {
 			return fmt.Errorf("moving new messages of %s: %w", m.Name(), err)
@@ -72,6 +85,7 @@ func (w *Watcher) unclaim() {
 	if !w.claims {
 		return
 	}
+	w.m.claimers--
 	for i := range w.m.recs {
 		w.m.recs[i].state &^= recRecent
 	}

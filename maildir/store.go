@@ -194,26 +194,34 @@ func (s *Store) Path() string { return s.path }
 // Prepare makes the Maildir with cur, new and tmp where they are missing. The
 // home directory must exist.
 func (s *Store) Prepare(ctx context.Context) error {
-	err := asuser.Do(ctx, s.owner, func() error {
-		if err := os.Mkdir(s.path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			if !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-			if err := os.MkdirAll(s.path, 0o700); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := asuser.Do(ctx, s.owner, s.makeMaildir); err != nil {
 		return fmt.Errorf("making the Maildir: %w", err)
 	}
-	return s.withRoot(ctx, func(f *folder) error {
-		if err := f.makeSubdirs(); err != nil {
-			return err
-		}
-		return durable.SyncDir(f.root, ".", f.opt.Fault)
-	})
+	return s.withRoot(ctx, (*folder).makeSubdirs)
+}
+
+// makeMaildir makes the Maildir itself, and the directories above it where the
+// owner may; durable on return.
+func (s *Store) makeMaildir() error {
+	err := os.Mkdir(s.path, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = os.MkdirAll(s.path, 0o700)
+	}
+	if err != nil {
+		return err
+	}
+	parent, err := os.Open(path.Dir(s.path))
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // a home that may be entered but not read: nothing more can be done
+	}
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	return parent.Sync()
 }
 
 // resolve finds the directory of an existing folder, "" for INBOX.

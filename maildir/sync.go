@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Bringing memory and disk together.
@@ -52,13 +50,22 @@ func (m *Mailbox) Sync(ctx context.Context) error {
 		return err
 	}
 	defer m.unlockDisk()
-	return m.sync(ctx, syncLockWait)
+	if err := m.sync(ctx, syncLockWait); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	claim := m.claimers > 0 && m.claimDue
+	m.mu.Unlock()
+	if !claim {
+		return nil
+	}
+	return m.emptyNew(ctx)
 }
 
 // sync is Sync for who holds disk. It waits for another program's lock for wait
 // at most.
 func (m *Mailbox) sync(ctx context.Context, wait time.Duration) error {
-	sw := &sweep{m: m, pauses: lockWait{limit: min(wait, m.store.all.opt.LockWait)}}
+	sw := &sweep{m: m, pauses: lockWait{limit: min(wait, m.store.all.opt.LockWait), quit: m.store.all.ctx.Done()}}
 	defer sw.end()
 	for sw.tries = 1; ; sw.tries++ {
 		next, err := sw.step(ctx)
@@ -121,20 +128,14 @@ type strayFile struct {
 	in   subdir
 }
 
-// duplicate is a second name with the base of a record that this reading has
-// seen already.
-type duplicate struct {
-	index int
-	name  string
-	in    subdir
-}
-
 // step is one visit to the folder.
 func (sw *sweep) step(ctx context.Context) (result sweepResult, err error) {
 	m := sw.m
 	err = m.do(ctx, func(f *folder) (err error) {
 		if !m.loaded {
+			m.mu.Lock()
 			m.dirID = f.id()
+			m.mu.Unlock()
 			f.cleanTmp()
 		}
 		if sw.wantLock && !sw.noLock && m.lock == nil {
@@ -211,7 +212,7 @@ func (sw *sweep) decide(f *folder) (sweepResult, error) {
 	m.mu.Lock()
 	missing := sw.missing()
 	m.mu.Unlock()
-	needList := !m.list.present || sw.aside
+	noList := !m.list.present || sw.aside
 	if missing && !sw.both {
 		sw.both = true
 		return sweepAgain, nil
@@ -220,10 +221,10 @@ func (sw *sweep) decide(f *folder) (sweepResult, error) {
 		return sweepPause, nil
 	}
 	if sw.listIsEmptied(f) {
-		needList = true
+		noList = true
 		sw.freshList()
 	}
-	if (len(sw.stray) > 0 || needList) && !sw.noLock {
+	if (len(sw.stray) > 0 || noList || m.list.header.guid == "") && !sw.noLock {
 		if m.lock == nil {
 			sw.wantLock = true
 			return sweepAgain, nil
@@ -231,14 +232,14 @@ func (sw *sweep) decide(f *folder) (sweepResult, error) {
 		if err := sw.assign(f); errors.Is(err, errListMoved) {
 			return sweepAgain, nil
 		} else if err != nil {
-			if !m.loaded && needList {
+			if !m.loaded && noList {
 				return swept, err
 			}
 			m.store.all.log.Warn("cannot give UIDs", "user", f.owner, "mailbox", m.dir, "err", err)
 			sw.noLock = true
 		}
 	}
-	if needList && sw.noLock && !m.loaded {
+	if noList && sw.noLock && !m.loaded {
 		return swept, fmt.Errorf("making the uidlist: %w", ErrLocked)
 	}
 	sw.settle(f)
@@ -330,6 +331,7 @@ func (m *Mailbox) found(r *record, name []byte, in subdir, flags Flags, info, od
 	state := r.state &^ (recNew | recBare | recOdd)
 	if in == inNew {
 		state |= recNew
+		m.claimDue = true
 	}
 	if !info {
 		state |= recBare
@@ -350,46 +352,6 @@ func (m *Mailbox) found(r *record, name []byte, in subdir, flags Flags, info, od
 		r.modseq = *modseq
 		m.logChange(Change{Kind: FlagsChanged, UID: r.uid, Flags: r.flags, ModSeq: r.modseq}, nil)
 	}
-}
-
-// resolveDuplicates looks at the names that one reading showed twice: mostly a
-// rename went on; sometimes a copying tool left two files of one base, and then
-// the second gets a name, hence a UID, of its own.
-func (sw *sweep) resolveDuplicates(f *folder) (again bool, err error) {
-	m := sw.m
-	for _, d := range sw.dups {
-		m.mu.Lock()
-		r := m.recs[d.index]
-		first, firstIn := m.fileName(&r), r.where()
-		m.mu.Unlock()
-		if first == d.name && firstIn == d.in {
-			continue
-		}
-		var a, b unix.Stat_t
-		errA, errB := f.statIn(firstIn, first, &a), f.statIn(d.in, d.name, &b)
-		switch {
-		case errB != nil:
-		case errA != nil:
-			sw.take(d)
-		case a.Ino == b.Ino:
-			// One file under two names, or a rename between our two looks. To
-			// remove either could lose the message; both are left.
-		default:
-			if err := f.separate(d); err != nil {
-				return false, err
-			}
-			again = true
-		}
-	}
-	return again, nil
-}
-
-// take believes the second name.
-func (sw *sweep) take(d duplicate) {
-	sw.m.mu.Lock()
-	defer sw.m.mu.Unlock()
-	_, flags, info, odd := splitName([]byte(d.name))
-	sw.m.found(&sw.m.recs[d.index], []byte(d.name), d.in, flags, info, odd, &sw.modseq)
 }
 
 // missing reports whether a file was not seen in any reading of this sweep.
@@ -434,6 +396,9 @@ func (sw *sweep) settle(f *folder) {
 	m.compact()
 	if !m.loaded {
 		m.expunged.from = m.modseq
+	}
+	if m.guid == "" { // the list cannot be written: an identity for this time
+		m.guid = newGUID()
 	}
 	m.mu.Unlock()
 	m.loaded = true

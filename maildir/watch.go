@@ -74,7 +74,7 @@ func (m *Mailbox) Watch(notify func()) *Watcher {
 	if gone {
 		w.wake()
 	} else if first {
-		m.store.all.notify.watch(m)
+		m.store.all.notify.follow(m)
 	}
 	return w
 }
@@ -152,7 +152,7 @@ func (w *Watcher) Close() {
 	last := len(m.watchers) == 0
 	m.mu.Unlock()
 	if last {
-		m.store.all.notify.unwatch(m)
+		m.store.all.notify.follow(m)
 	}
 }
 
