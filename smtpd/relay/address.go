@@ -82,6 +82,17 @@ func literal(domain string) (netip.Addr, bool) {
 	return a, true
 }
 
+// atom reports whether s is letters, digits and hyphens, as the type of an
+// original recipient is.
+func atom(s string) bool {
+	for _, c := range []byte(s) {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return s != ""
+}
+
 // xtext encodes a parameter value (RFC 3461 section 4).
 func xtext(s string) string {
 	var b strings.Builder

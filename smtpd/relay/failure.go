@@ -23,6 +23,9 @@ type failure struct {
 	unsure bool
 	// handshake says that TLS itself is what failed.
 	handshake bool
+	// lacks says that the host is without an ability that this message needs,
+	// and that another host may have it.
+	lacks bool
 }
 
 func (f *failure) Error() string { return f.err.Error() }
@@ -74,6 +77,24 @@ func unreached(remote string, err error) *failure {
 		}
 	}
 	return &failure{err: status.Wrap(err, 451, 4, 1, fmt.Sprintf("%s: %s", remote, text)), remote: remote, broken: true}
+}
+
+// passing turns a final refusal into one that can be tried again, where the
+// refusal is of our settings and not of the message.
+func passing(f *failure) *failure {
+	if !f.err.Temporary() {
+		e := *f.err
+		e.Code, e.Enhanced[0] = 451, 4
+		f.err = &e
+	}
+	return f
+}
+
+// lacking is a host that cannot do what the message needs.
+func lacking(remote string, code, subject, detail int, format string, args ...any) *failure {
+	f := ours(remote, code, subject, detail, format, args...)
+	f.lacks = true
+	return f
 }
 
 // ours is a decision of our own about a host or a destination.

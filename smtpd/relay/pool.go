@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"strings"
 	"sync"
 	"time"
 )
@@ -15,9 +16,12 @@ type pool struct {
 	closed bool
 }
 
+// poolKey is what two messages must have in common to share a connection.
 type poolKey struct {
+	host  string // a certificate was checked for this name
 	addr  string
 	id    string
+	names string
 	level Level
 	plain bool
 }
@@ -35,7 +39,7 @@ const maxUses = 100
 const maxIdle = 4
 
 func keyOf(c candidate, q Requirement) poolKey {
-	return poolKey{c.dialAddr(), q.ID, q.Level, q.plain}
+	return poolKey{c.Name, c.dialAddr(), q.ID, strings.Join(q.Names, " "), q.Level, q.plain}
 }
 
 // get takes a connection, or nil.

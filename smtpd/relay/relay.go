@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -51,29 +50,69 @@ func (r *Relay) Close() error {
 	return nil
 }
 
-// attempt is one call of Attempt.
+// attempt is the work for the recipients of one domain.
 type attempt struct {
-	r    *Relay
-	env  message.Envelope
-	body *body
-	to   []message.Recipient
-	out  []message.Outcome
-	open []int // recipients without an outcome
+	r      *Relay
+	env    *message.Envelope
+	body   *body
+	domain string
+	to     []message.Recipient
+	out    []message.Outcome
+	// open are the recipients to be tried at the next host: those without an
+	// outcome, and those that a host has put off (soft).
+	open []int
+	soft map[int]bool
+	// sessions counts the hosts that were spoken to.
+	sessions int
 }
 
-// Attempt implements queue.Transport: it delivers c to rcpts, which have one
-// domain in common, and returns one outcome for each. Hosts are tried in order
-// until one has given its answer.
+// maxSoft is how many hosts are asked for a recipient that they put off: RFC
+// 5321 section 5.1 wants two at least, and greylisting is the same at all.
+const maxSoft = 2
+
+// Attempt implements queue.Transport: it delivers c to rcpts and returns one
+// outcome for each. For each domain, hosts are tried in order until one has
+// given its answer.
 func (r *Relay) Attempt(ctx context.Context, env message.Envelope, c *message.Content, rcpts []message.Recipient) []message.Outcome {
-	a := &attempt{r: r, env: env, to: rcpts, out: make([]message.Outcome, len(rcpts))}
-	a.refuseUnsafe()
-	if len(a.open) > 0 {
-		if fail := a.deliver(ctx, c); fail != nil {
-			a.settle(fail, false)
+	out := make([]message.Outcome, len(rcpts))
+	b, err := scan(c)
+	if err != nil {
+		for i := range out {
+			out[i].Err = status.From(err)
+		}
+		return out
+	}
+	for domain, at := range r.byDomain(rcpts) {
+		a := &attempt{r: r, env: &env, body: b, domain: domain, to: recipientsAt(rcpts, at), soft: map[int]bool{}}
+		for k, o := range a.run(ctx) {
+			out[at[k]] = o
 		}
 	}
-	for _, o := range a.out {
+	for _, o := range out {
 		r.results.WithLabelValues(resultOf(o.Err)).Inc()
+	}
+	return out
+}
+
+// byDomain groups recipients by where they go: all to the smarthost, else by
+// domain.
+func (r *Relay) byDomain(rcpts []message.Recipient) map[string][]int {
+	groups := make(map[string][]int)
+	for i, to := range rcpts {
+		domain := strings.ToLower(splitAddress(to.Address).domain)
+		if r.o.Smarthost.Addr != "" {
+			domain = ""
+		}
+		groups[domain] = append(groups[domain], i)
+	}
+	return groups
+}
+
+func (a *attempt) run(ctx context.Context) []message.Outcome {
+	a.out = make([]message.Outcome, len(a.to))
+	a.refuseUnsafe()
+	if len(a.open) > 0 {
+		a.deliver(ctx)
 	}
 	return a.out
 }
@@ -100,124 +139,139 @@ func (a *attempt) refuseUnsafe() {
 	}
 }
 
-// settle gives all open recipients the same outcome.
-func (a *attempt) settle(f *failure, unreachable bool) {
+// settle gives all that no host has spoken about the same outcome.
+func (a *attempt) settle(f *failure) {
 	o := f.outcome()
-	o.Unreachable = unreachable && o.Err != nil && status.IsTemporary(o.Err)
+	// What only this message demands says nothing about the destination.
+	o.Unreachable = a.sessions == 0 && !a.env.RequireTLS && status.IsTemporary(o.Err)
 	for _, i := range a.open {
-		a.out[i] = o
+		if !a.soft[i] {
+			a.out[i] = o
+		}
 	}
 	a.open = nil
 }
 
-// deliver tries host after host. What it returns is for all that are still
-// open.
-func (a *attempt) deliver(ctx context.Context, c *message.Content) *failure {
-	var err error
-	if a.body, err = scan(c); err != nil {
-		return &failure{err: status.From(err)}
-	}
-	domain := splitAddress(a.to[a.open[0]].Address).domain
-	hops, fail := a.r.route(ctx, domain)
+// deliver tries host after host.
+func (a *attempt) deliver(ctx context.Context) {
+	hops, fail := a.r.route(ctx, a.domain)
 	if fail != nil {
-		return fail
+		a.settle(fail)
+		return
 	}
 	var last *failure
-	reached, tried := false, 0
+	tried := 0
 	for host, fail := range a.r.candidates(ctx, hops) {
+		before := a.sessions
 		if fail == nil {
 			if tried++; tried > a.r.o.MaxAddrs {
 				break
 			}
-			fail = a.host(ctx, host, &reached)
-		}
-		if len(a.open) == 0 {
-			return nil
+			fail = a.host(ctx, host)
 		}
 		if fail != nil {
-			last = worse(last, fail)
-			a.r.o.Logger.Debug("relay host failed", "trace", a.env.Trace, "remote", fail.remote, "err", fail.err)
-			if fail.unsure {
-				break // another host could deliver it a second time
-			}
+			a.r.o.Logger.Debug("a host did not work out", "trace", a.env.Trace, "remote", fail.remote, "err", fail.err)
+			last = worse(last, fail, a.sessions > before)
 		}
-		if err := ctx.Err(); err != nil {
-			last = &failure{err: status.Wrap(err, 451, 4, 2, "Interrupted")}
+		if len(a.open) == 0 || fail != nil && fail.unsure { // another host could deliver it a second time
+			break
+		}
+		if ctx.Err() != nil {
+			last = &failure{err: status.Wrap(ctx.Err(), 451, 4, 2, "Interrupted")}
+			break
+		}
+		if len(a.soft) > 0 && a.sessions >= maxSoft {
 			break
 		}
 	}
 	if last == nil {
-		last = ours("", 451, 4, 4, "No mail exchanger of %s could be tried", domain)
+		last = ours("", 451, 4, 4, "No mail exchanger of %s could be tried", a.domain)
 	}
-	a.settle(last, !reached)
-	return nil
+	a.settle(last)
 }
 
 // worse picks the failure to report of several hosts: a passing one, since
-// trying again can help then; of equals the later one.
-func worse(a, b *failure) *failure {
-	if a != nil && a.err.Temporary() && !b.err.Temporary() {
-		return a
+// trying again can help then; of equals the later one. But that a host lacks an
+// ability is the answer when the others did not speak.
+func worse(before, now *failure, spoken bool) *failure {
+	switch {
+	case before == nil:
+		return now
+	case before.lacks:
+		if spoken {
+			return now
+		}
+		return before
+	case before.err.Temporary() && !now.err.Temporary() && !now.lacks:
+		return before
 	}
-	return b
+	return now
 }
 
 // host delivers by one host what it takes. A failure is that of the host; the
 // recipients that it answered for have their outcome.
-func (a *attempt) host(ctx context.Context, c candidate, reached *bool) *failure {
-	q, fail := a.r.requirement(ctx, c, &a.env)
+func (a *attempt) host(ctx context.Context, c candidate) *failure {
+	q, fail := a.r.requirement(ctx, c, a.env)
 	if fail != nil {
 		return fail
 	}
-	for try := 0; ; try++ {
+	for {
 		s, reused, fail := a.r.connect(ctx, c, q)
 		if fail != nil {
 			a.r.sessions.WithLabelValues("failed").Inc()
 			return fail
 		}
-		*reached = true
 		fail = a.transactions(ctx, s)
 		if fail == nil || !fail.broken {
+			a.sessions++
 			a.r.pool.put(s)
 			return fail
 		}
 		s.close()
-		// A connection that was kept may have been closed meanwhile.
-		if !reused || s.said > 0 || fail.unsure || try > 2 {
+		if !reused || s.said > 0 || fail.unsure || ctx.Err() != nil {
+			a.sessions++
 			return fail
 		}
+		// A connection that was kept had gone meanwhile. There are only a few,
+		// and the next may be a new one.
 	}
 }
 
-// transactions sends the message in portions of MaxRecipients.
+// transactions sends the message in portions that the host takes.
 func (a *attempt) transactions(ctx context.Context, s *session) *failure {
-	stop := context.AfterFunc(ctx, func() { s.conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer s.during(ctx)()
 	s.said = 0
-	for len(a.open) > 0 {
-		part := slices.Clone(a.open[:min(len(a.open), a.r.o.MaxRecipients)])
-		outcomes, fail := s.transaction(&a.env, a.body, recipientsAt(a.to, part))
-		if fail != nil {
-			if !fail.err.Temporary() {
-				// The host's final word on the message, not on itself.
-				a.record(part, func(int) message.Outcome { return fail.outcome() })
-				if fail.broken {
-					return fail
-				}
-				continue
-			}
+	for rest := slices.Clone(a.open); len(rest) > 0; {
+		part := rest[:min(len(rest), a.r.o.MaxRecipients, s.maxRecipients())]
+		rest = rest[len(part):]
+		outs, fail := s.transaction(a.env, a.body, recipientsAt(a.to, part))
+		switch {
+		case fail == nil:
+			a.record(part, func(k int) message.Outcome { return outs[k] })
+		case fail.lacks, fail.broken && fail.err.Temporary():
 			return fail
+		default: // the host's word on the message
+			a.record(part, func(int) message.Outcome { return fail.outcome() })
+			if fail.broken {
+				return fail
+			}
 		}
-		a.record(part, func(i int) message.Outcome { return outcomes[i] })
+		s.reset()
 	}
 	return nil
 }
 
+// record notes what a host said about recipients. Those it put off stay open
+// for another host.
 func (a *attempt) record(part []int, outcome func(int) message.Outcome) {
 	for k, i := range part {
 		a.out[i] = outcome(k)
+		delete(a.soft, i)
+		if status.IsTemporary(a.out[i].Err) {
+			a.soft[i] = true
+		}
 	}
-	a.open = slices.DeleteFunc(a.open, func(i int) bool { return slices.Contains(part, i) })
+	a.open = slices.DeleteFunc(a.open, func(i int) bool { return slices.Contains(part, i) && !a.soft[i] })
 }
 
 func recipientsAt(all []message.Recipient, at []int) []message.Recipient {
@@ -261,6 +315,3 @@ func (s Smarthost) requirement() Requirement {
 	}
 	return q
 }
-
-// trimDot removes the dot of an absolute name, which certificates lack.
-func trimDot(name string) string { return strings.TrimSuffix(name, ".") }

@@ -112,7 +112,7 @@ func (r reply) ok() bool { return r.code/100 == 2 }
 // String gives the reply on one line, safe for a log and a report.
 func (r reply) String() string {
 	s := strconv.Itoa(r.code) + " " + strings.Join(r.lines, " / ")
-	s = strings.ToValidUTF8(strings.Map(printable, strings.TrimSpace(s)), "?")
+	s = strings.Map(printable, strings.ToValidUTF8(strings.TrimSpace(s), "?"))
 	if len(s) > maxReplyText {
 		s = strings.ToValidUTF8(s[:maxReplyText], "") + "..."
 	}

@@ -78,19 +78,21 @@ func (r *Relay) route(ctx context.Context, domain string) ([]hop, *failure) {
 	if a, ok := literal(domain); ok {
 		return []hop{{Host: Host{Name: a.String()}, addr: a, port: r.o.Port, domain: domain}}, nil
 	}
-	mx, err := r.o.Resolver.MX(ctx, domain)
+	name, err := dns.ToASCII(domain)
+	if err != nil {
+		return nil, ours("", 550, 1, 3, "%q is no domain name", domain)
+	}
+	mx, err := r.o.Resolver.MX(ctx, name)
 	var missing *dns.Error
 	switch {
 	case err == nil:
-		return r.exchangers(domain, mx)
+		return r.exchangers(name, mx)
 	case errors.Is(err, dns.ErrNullMX):
 		return nil, ours("", 556, 1, 10, "%s accepts no mail (null MX)", domain) // RFC 7505 section 4.2
-	case errors.Is(err, dns.ErrInvalidName):
-		return nil, ours("", 550, 1, 3, "%q is no domain name", domain)
 	case errors.As(err, &missing) && missing.NoName:
 		return nil, ours("", 550, 1, 2, "The domain %s does not exist", domain)
 	case errors.Is(err, dns.ErrNotFound):
-		return []hop{{Host: Host{Name: domain}, port: r.o.Port, domain: domain}}, nil // implicit MX
+		return []hop{{Host: Host{Name: name}, port: r.o.Port, domain: name}}, nil // implicit MX
 	}
 	return nil, &failure{err: status.Wrap(err, 451, 4, 3, "Cannot look up the mail exchangers of "+domain+" at present")}
 }

@@ -6,26 +6,32 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
+	"math"
 	"net"
 	"strconv"
 	"strings"
 	"time"
+
+	"svc.plus/mailsrvd/internal/status"
 )
 
 // session is a connection to one host, past its greeting. One goroutine uses it
 // at a time.
 type session struct {
 	r      *Relay
+	ctx    context.Context // of the attempt that uses it now
 	key    poolKey
 	conn   net.Conn
 	br     *bufio.Reader
 	bw     *bufio.Writer
 	remote string // for logs and reports
 	host   string // its name
+	smart  bool   // it is the smarthost
 
 	offers map[string]string // EHLO keywords in upper case, with parameters
 	secure bool              // TLS is on
-	uses   int               // transactions
+	begun  bool              // a transaction is open at the host
+	uses   int               // messages
 	said   int               // replies since it was taken from the pool
 }
 
@@ -60,10 +66,9 @@ func (r *Relay) open(ctx context.Context, c candidate, q Requirement) (*session,
 	if err != nil {
 		return nil, unreached(c.remote(), err)
 	}
-	s := &session{r: r, remote: c.remote(), host: trimDot(c.Name)}
+	s := &session{r: r, remote: c.remote(), host: c.Name, smart: c.smart}
 	s.use(conn)
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer s.during(ctx)()
 	if fail := s.start(ctx, c, q); fail != nil {
 		s.close()
 		return nil, fail
@@ -75,6 +80,18 @@ func (r *Relay) open(ctx context.Context, c candidate, q Requirement) (*session,
 func (s *session) use(conn net.Conn) {
 	s.conn, s.br, s.bw = conn, bufio.NewReader(conn), bufio.NewWriterSize(conn, block)
 }
+
+// during lets the end of ctx cut the waits of this session short, until the
+// function it returns is called.
+func (s *session) during(ctx context.Context) func() {
+	s.ctx = ctx
+	conn := s.conn
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(past) })
+	return func() { stop() }
+}
+
+// past is a deadline that has gone by.
+var past = time.Unix(1, 0)
 
 // start brings a new connection to where MAIL may be said.
 func (s *session) start(ctx context.Context, c candidate, q Requirement) *failure {
@@ -103,8 +120,7 @@ func (s *session) start(ctx context.Context, c candidate, q Requirement) *failur
 	return nil
 }
 
-// greeting reads the first reply. A host that refuses to serve us now is passed
-// over for another one; that is no judgement on the message.
+// greeting reads the first reply.
 func (s *session) greeting() *failure {
 	s.deadline(s.r.o.Timeouts.Greeting)
 	g, err := readReply(s.br)
@@ -112,20 +128,20 @@ func (s *session) greeting() *failure {
 		return lost(s.remote, "greeting", err)
 	}
 	if g.code != 220 {
-		return temporary(refused(s.remote, "greeting", g))
+		return s.unwilling("greeting", g)
 	}
 	return nil
 }
 
-// temporary turns a refusal of the session into one that can be tried again.
-func temporary(f *failure) *failure {
-	if !f.err.Temporary() {
-		e := *f.err
-		e.Code = 451
-		e.Enhanced[0] = 4
-		f.err = &e
-	}
+// unwilling is a host that does not serve us. Another one may; if none does and
+// all say so for good, that is the answer (RFC 5321 section 3.1), except from a
+// smarthost, which ought to serve us.
+func (s *session) unwilling(stage string, r reply) *failure {
+	f := refused(s.remote, stage, r)
 	f.broken = true
+	if s.smart {
+		return passing(f)
+	}
 	return f
 }
 
@@ -141,29 +157,35 @@ func (s *session) hello() *failure {
 			return fail
 		}
 		if !r.ok() {
-			return temporary(refused(s.remote, "HELO", r))
+			return s.unwilling("HELO", r)
 		}
 		return nil
 	}
 	if !r.ok() {
-		return temporary(refused(s.remote, "EHLO", r))
+		return s.unwilling("EHLO", r)
 	}
 	for _, line := range r.lines[1:] {
-		word, rest, _ := strings.Cut(line, " ")
+		word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 		s.offers[strings.ToUpper(word)] = rest
 	}
 	return nil
 }
 
-// startTLS asks for TLS. Whatever the host sent ahead of the handshake is
-// thrown away with the old reader.
+// startTLS asks for TLS. What a host, or somebody in between, sends in the clear
+// after the go-ahead would be taken for part of the secured session: it ends
+// the attempt.
 func (s *session) startTLS(ctx context.Context, q Requirement) *failure {
 	r, fail := s.command("STARTTLS", "STARTTLS")
 	if fail != nil {
 		return fail
 	}
 	if r.code != 220 {
-		fail := temporary(refused(s.remote, "STARTTLS", r))
+		fail := passing(refused(s.remote, "STARTTLS", r))
+		fail.handshake, fail.broken = true, true
+		return fail
+	}
+	if s.br.Buffered() > 0 {
+		fail := lost(s.remote, "STARTTLS", fmt.Errorf("%w: text ahead of the handshake", errBadReply))
 		fail.handshake = true
 		return fail
 	}
@@ -187,13 +209,16 @@ func (s *session) handshake(ctx context.Context, q Requirement) *failure {
 	if net.ParseIP(s.host) != nil {
 		cfg.ServerName = ""
 	}
+	if q.Level == Opportunistic {
+		cfg.MinVersion = tls.VersionTLS10 // old TLS is better than none
+	}
 	s.conn.SetDeadline(time.Time{})
 	conn := tls.Client(s.conn, cfg)
 	if err := conn.HandshakeContext(ctx); err != nil {
-		f := lost(s.remote, "TLS handshake", err)
-		f.err.Code, f.err.Enhanced, f.err.Text = 451, [3]int{4, 7, 5}, fmt.Sprintf("%s: TLS does not work: %s", s.remote, tlsReason(err))
-		f.handshake = true
-		return f
+		return &failure{
+			err:    status.Wrap(err, 451, 7, 5, fmt.Sprintf("%s: TLS does not work: %s", s.remote, tlsReason(err))),
+			remote: s.remote, broken: true, handshake: true,
+		}
 	}
 	s.use(conn)
 	s.secure = true
@@ -203,7 +228,7 @@ func (s *session) handshake(ctx context.Context, q Requirement) *failure {
 // tlsReason is an error's text, short enough for a report.
 func tlsReason(err error) string {
 	text := strings.Map(printable, err.Error())
-	return text[:min(len(text), 200)]
+	return strings.ToValidUTF8(text[:min(len(text), 200)], "")
 }
 
 // login authenticates by PLAIN, or by LOGIN where that is all there is.
@@ -227,7 +252,7 @@ func (s *session) login(user, password string) *failure {
 	}
 	if fail == nil && !r.ok() {
 		// Our own setting is wrong: the mail waits until it is mended.
-		fail = temporary(refused(s.remote, "AUTH", r))
+		fail = passing(refused(s.remote, "AUTH", r))
 	}
 	return fail
 }
@@ -260,7 +285,14 @@ func (s *session) read(stage string, limit time.Duration) (reply, *failure) {
 	return r, nil
 }
 
-func (s *session) deadline(d time.Duration) { s.conn.SetDeadline(time.Now().Add(d)) }
+// deadline bounds the next wait. It looks at ctx after it has set the time, so
+// that it cannot undo the end of ctx.
+func (s *session) deadline(d time.Duration) {
+	s.conn.SetDeadline(time.Now().Add(d))
+	if s.ctx.Err() != nil {
+		s.conn.SetDeadline(past)
+	}
+}
 
 // offersSize is the limit of SIZE (RFC 1870), 0 if there is none.
 func (s *session) offersSize() int64 {
@@ -269,6 +301,17 @@ func (s *session) offersSize() int64 {
 		return 0
 	}
 	return n
+}
+
+// maxRecipients is the RCPTMAX of LIMITS (RFC 9422), or no limit.
+func (s *session) maxRecipients() int {
+	for word := range strings.FieldsSeq(s.offers["LIMITS"]) {
+		name, value, _ := strings.Cut(word, "=")
+		if n, err := strconv.Atoi(value); err == nil && n > 0 && strings.EqualFold(name, "RCPTMAX") {
+			return n
+		}
+	}
+	return math.MaxInt
 }
 
 func (s *session) offersTo(keyword string) bool {
@@ -280,7 +323,7 @@ func (s *session) close() { s.conn.Close() }
 
 // quit says goodbye without waiting long for the answer.
 func (s *session) quit() {
-	s.deadline(2 * time.Second)
+	s.conn.SetDeadline(time.Now().Add(2 * time.Second))
 	if _, err := s.bw.WriteString("QUIT\r\n"); err == nil && s.bw.Flush() == nil {
 		_, _ = readReply(s.br)
 	}

@@ -5,93 +5,144 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"svc.plus/mailsrvd/internal/message"
 )
 
-// transaction sends one message: MAIL, RCPT for each recipient, and the text.
-// Either all recipients have an outcome, or the failure is for all.
+// transaction sends one message to rcpts and returns an outcome for each. A
+// failure is for all of them.
 func (s *session) transaction(env *message.Envelope, b *body, rcpts []message.Recipient) ([]message.Outcome, *failure) {
-	utf8, fail := s.needUTF8(env, b, rcpts)
-	if fail != nil {
-		return nil, fail
-	}
-	if limit := s.offersSize(); limit > 0 && b.size > limit {
-		return nil, ours(s.remote, 552, 3, 4, "%s takes no message of %d bytes, only up to %d", s.remote, b.size, limit)
-	}
-	if env.RequireTLS && !s.offersTo("REQUIRETLS") {
-		return nil, ours(s.remote, 550, 7, 30, "%s does not support REQUIRETLS", s.remote)
-	}
-	replies, fail := s.envelope(env, b, rcpts, utf8)
+	utf8, fail := s.able(env, b, rcpts)
 	if fail != nil {
 		return nil, fail
 	}
 	out := make([]message.Outcome, len(rcpts))
-	accepted := 0
-	for i, r := range replies {
-		if r.ok() {
-			accepted++
+	var at []int // those that are told to the host
+	for i, r := range rcpts {
+		if !s.offersTo("SMTPUTF8") && !ascii(splitAddress(r.Address).local) {
+			out[i] = s.noUTF8().outcome()
 			continue
 		}
-		out[i] = refused(s.remote, "RCPT", r).outcome()
+		at = append(at, i)
 	}
-	if accepted == 0 {
-		return out, s.reset()
+	if len(at) == 0 {
+		return nil, s.noUTF8()
 	}
-	r, fail := s.text(b)
+	told := s.tell(env, b, recipientsAt(rcpts, at), utf8)
+	if told.fail != nil {
+		return nil, told.fail
+	}
+	taken := 0
+	for k, r := range told.rcpt {
+		if r.ok() {
+			taken++
+		} else {
+			out[at[k]] = s.refusedRcpt(r).outcome()
+		}
+	}
+	if taken == 0 {
+		s.abandon(told)
+		return out, nil
+	}
+	r, fail := s.text(b, told)
 	if fail != nil {
 		return nil, fail
 	}
-	for i := range out {
-		switch {
-		case out[i].Err != nil:
-		case r.ok():
-			out[i] = message.Outcome{Remote: s.remote, Reply: r.String(), Notifies: s.offersTo("DSN") && slices.Contains(rcpts[i].Notify, "SUCCESS")}
-		default:
-			out[i] = refused(s.remote, "end of message", r).outcome()
+	for _, i := range at {
+		if out[i].Err == nil {
+			out[i] = s.result(r, rcpts[i])
 		}
 	}
 	return out, nil
 }
 
-// needUTF8 tells whether the transaction must be one with SMTPUTF8 (RFC 6531),
-// which the host may lack.
-func (s *session) needUTF8(env *message.Envelope, b *body, rcpts []message.Recipient) (bool, *failure) {
-	need := b.headerEightBit && env.SMTPUTF8 || !ascii(splitAddress(env.ReversePath).local)
-	for _, r := range rcpts {
-		need = need || !ascii(splitAddress(r.Address).local)
+// result is the outcome of a recipient that was accepted, by the reply to the
+// text.
+func (s *session) result(r reply, to message.Recipient) message.Outcome {
+	if !r.ok() {
+		return s.refused("end of message", r).outcome()
 	}
-	if need && !s.offersTo("SMTPUTF8") {
-		return false, ours(s.remote, 553, 6, 7, "%s takes no addresses or headers in UTF-8", s.remote)
-	}
-	return need, nil
+	return message.Outcome{Remote: s.remote, Reply: r.String(), Notifies: s.offersTo("DSN") && slices.Contains(to.Notify, "SUCCESS")}
 }
 
-// envelope says MAIL and RCPT, all at once where the host takes that, and
-// returns the replies to RCPT.
-func (s *session) envelope(env *message.Envelope, b *body, rcpts []message.Recipient, utf8 bool) ([]reply, *failure) {
+// refused is a reply that says no. That a smarthost wants another login is no
+// word on the message.
+func (s *session) refused(stage string, r reply) *failure {
+	f := refused(s.remote, stage, r)
+	if s.smart && (r.code == 530 || r.code == 534 || r.code == 535 || r.code == 538) {
+		return passing(f)
+	}
+	return f
+}
+
+// refusedRcpt is refused for RCPT, where 552 may mean that there are too many
+// recipients, which is a passing state (RFC 5321 section 4.5.3.1.10).
+func (s *session) refusedRcpt(r reply) *failure {
+	f := s.refused("RCPT", r)
+	if r.code == 552 && (r.enhanced == [3]int{5, 5, 3} || strings.Contains(strings.ToLower(r.String()), "too many recipients")) {
+		return passing(f)
+	}
+	return f
+}
+
+// able checks what the message as a whole needs of the host, and tells whether
+// the transaction must be one with SMTPUTF8 (RFC 6531).
+func (s *session) able(env *message.Envelope, b *body, rcpts []message.Recipient) (utf8 bool, fail *failure) {
+	if limit := s.offersSize(); limit > 0 && b.size > limit {
+		return false, lacking(s.remote, 552, 3, 4, "%s takes messages of up to %d bytes; this one has %d", s.remote, limit, b.size)
+	}
+	if env.RequireTLS && !(s.secure && s.offersTo("REQUIRETLS")) {
+		return false, lacking(s.remote, 550, 7, 30, "%s does not support REQUIRETLS", s.remote)
+	}
+	utf8 = b.headerEightBit && env.SMTPUTF8 || !ascii(splitAddress(env.ReversePath).local)
+	if utf8 && !s.offersTo("SMTPUTF8") {
+		return false, s.noUTF8()
+	}
+	for _, r := range rcpts {
+		utf8 = utf8 || !ascii(splitAddress(r.Address).local)
+	}
+	return utf8 && s.offersTo("SMTPUTF8"), nil
+}
+
+func (s *session) noUTF8() *failure {
+	return lacking(s.remote, 553, 6, 7, "%s takes no addresses or headers in UTF-8", s.remote)
+}
+
+// told is what the host said to the envelope.
+type told struct {
+	rcpt []reply
+	// data is the reply to a DATA that went with the envelope; its code is 0 if
+	// none did.
+	data reply
+	fail *failure
+}
+
+// tell says MAIL and RCPT, all at once where the host takes that, and then DATA
+// with them unless the text goes by BDAT.
+func (s *session) tell(env *message.Envelope, b *body, rcpts []message.Recipient, utf8 bool) told {
 	lines := []string{s.mailLine(env, b, utf8)}
 	for _, r := range rcpts {
 		lines = append(lines, s.rcptLine(r, utf8))
 	}
+	s.begun = true
 	if s.offersTo("PIPELINING") {
 		return s.pipelined(lines)
 	}
-	var replies []reply
+	var t told
 	for i, line := range lines {
 		r, fail := s.command(stageOf(i), "%s", line)
-		if fail == nil && i == 0 && !r.ok() {
-			fail = refused(s.remote, "MAIL", r)
-		}
-		if fail == nil && r.code == 421 {
-			fail = refused(s.remote, stageOf(i), r)
+		if fail == nil && (i == 0 && !r.ok() || r.code == 421) {
+			fail = s.refused(stageOf(i), r)
 		}
 		if fail != nil {
-			return nil, fail
+			return told{fail: fail}
 		}
-		replies = append(replies, r)
+		if i > 0 {
+			t.rcpt = append(t.rcpt, r)
+		}
 	}
-	return replies[1:], nil
+	return t
 }
 
 func stageOf(i int) string {
@@ -101,34 +152,57 @@ func stageOf(i int) string {
 	return "RCPT"
 }
 
-// pipelined sends all lines, then reads all replies (RFC 2920).
-func (s *session) pipelined(lines []string) ([]reply, *failure) {
+// pipelined sends all lines, then reads all replies (RFC 2920). A hundred
+// recipients and their replies fit into the buffers of any connection, so the
+// two sides cannot block each other.
+func (s *session) pipelined(lines []string) told {
+	data := !s.offersTo("CHUNKING")
+	if data {
+		lines = append(lines, "DATA")
+	}
 	for _, line := range lines {
 		s.bw.WriteString(line)
 		s.bw.WriteString("\r\n")
 	}
 	if fail := s.flush("MAIL"); fail != nil {
-		return nil, fail
+		return told{fail: fail}
 	}
-	var replies []reply
+	var t told
 	var refusal *failure
 	for i := range lines {
 		r, fail := s.read(stageOf(i), s.r.o.Timeouts.Command)
-		if fail != nil {
-			return nil, fail
+		switch {
+		case fail != nil:
+			return told{fail: fail}
+		case r.code == 421:
+			return told{fail: s.refused(stageOf(i), r)}
+		case i == 0 && !r.ok():
+			refusal = s.refused("MAIL", r)
+		case data && i == len(lines)-1:
+			t.data = r
+		case i > 0:
+			t.rcpt = append(t.rcpt, r)
 		}
-		if i == 0 && !r.ok() {
-			refusal = refused(s.remote, "MAIL", r)
-		}
-		if r.code == 421 {
-			return nil, refused(s.remote, stageOf(i), r)
-		}
-		replies = append(replies, r)
 	}
 	if refusal != nil {
-		return nil, refusal
+		// A host that wants the text after all that is not to be trusted with
+		// an empty one.
+		refusal.broken = refusal.broken || t.data.code == 354
+		t.fail = refusal
 	}
-	return replies[1:], nil
+	return t
+}
+
+// abandon ends a transaction without a recipient. A host that wants the text
+// all the same gets an empty one, which it has nobody to deliver to.
+func (s *session) abandon(t told) {
+	if t.data.code != 354 {
+		return // reset does the rest
+	}
+	r, fail := s.command("DATA", ".")
+	if fail != nil || r.code == 421 {
+		s.uses = maxUses // the outcomes stand; the connection does not
+	}
 }
 
 func (s *session) mailLine(env *message.Envelope, b *body, utf8 bool) string {
@@ -147,7 +221,7 @@ func (s *session) mailLine(env *message.Envelope, b *body, utf8 bool) string {
 		l.WriteString(" REQUIRETLS")
 	}
 	if s.offersTo("DSN") {
-		if env.Ret != "" {
+		if env.Ret == "FULL" || env.Ret == "HDRS" {
 			l.WriteString(" RET=" + env.Ret)
 		}
 		if env.EnvID != "" {
@@ -162,77 +236,108 @@ func (s *session) rcptLine(r message.Recipient, utf8 bool) string {
 	if !s.offersTo("DSN") {
 		return line
 	}
-	if len(r.Notify) > 0 {
-		line += " NOTIFY=" + strings.Join(r.Notify, ",")
+	if words := notify(r.Notify); words != "" {
+		line += " NOTIFY=" + words
 	}
-	if typ, addr, ok := strings.Cut(r.ORcpt, ";"); ok {
+	if typ, addr, ok := strings.Cut(r.ORcpt, ";"); ok && atom(typ) {
 		line += " ORCPT=" + typ + ";" + xtext(addr)
 	}
 	return line
 }
 
-// reset ends a transaction in which nobody was accepted. The recipients have
-// their outcomes whether or not the host hears of it.
-func (s *session) reset() *failure {
+// notify gives the keywords of NOTIFY that RFC 3461 section 4.1 knows.
+func notify(words []string) string {
+	var known []string
+	for _, w := range words {
+		switch w = strings.ToUpper(w); w {
+		case "NEVER", "SUCCESS", "FAILURE", "DELAY":
+			known = append(known, w)
+		}
+	}
+	return strings.Join(known, ",")
+}
+
+// reset ends a transaction that was not carried through, before the next one.
+// The recipients have their outcomes whether or not the host hears of it.
+func (s *session) reset() {
+	if !s.begun || s.uses >= maxUses {
+		return
+	}
+	s.begun = false
 	if r, fail := s.command("RSET", "RSET"); fail != nil || !r.ok() {
 		s.uses = maxUses // not to be used again
 	}
-	return nil
 }
 
 // text sends the message and returns the host's answer to it.
-func (s *session) text(b *body) (reply, *failure) {
+func (s *session) text(b *body, t told) (reply, *failure) {
 	if s.offersTo("CHUNKING") {
 		return s.chunk(b)
 	}
-	r, fail := s.command("DATA", "DATA")
-	if fail != nil {
-		return r, fail
+	r := t.data
+	if r.code == 0 {
+		var fail *failure
+		if r, fail = s.command("DATA", "DATA"); fail != nil {
+			return r, fail
+		}
 	}
 	if r.code != 354 {
-		return r, s.dataRefused(r)
+		f := s.refused("DATA", r)
+		f.broken = f.broken || r.ok() // nobody knows what the host expects now
+		return r, f
 	}
 	if err := b.send(&dotWriter{w: s.bw}, s.renew); err != nil {
-		return r, lost(s.remote, "message text", err)
+		return s.cutShort("message text", err)
 	}
 	s.bw.WriteString(".\r\n")
 	return s.finish("end of message")
-}
-
-// dataRefused is a DATA that was not answered by 354.
-func (s *session) dataRefused(r reply) *failure {
-	f := refused(s.remote, "DATA", r)
-	if r.ok() {
-		f.broken = true // nobody knows what the host expects now
-	}
-	return f
 }
 
 // chunk sends the message as one chunk (RFC 3030).
 func (s *session) chunk(b *body) (reply, *failure) {
 	fmt.Fprintf(s.bw, "BDAT %d LAST\r\n", b.size)
 	if err := b.send(s.bw, s.renew); err != nil {
-		return reply{}, lost(s.remote, "BDAT", err)
+		return s.cutShort("BDAT", err)
 	}
 	return s.finish("BDAT")
 }
+
+// cutShort is for a text that could not be written to its end. A host that
+// refuses it halfway says why and closes; its word tells more than our write
+// error does.
+func (s *session) cutShort(stage string, err error) (reply, *failure) {
+	r, fail := s.read(stage, cutShortWait)
+	if fail != nil || r.ok() || r.code/100 == 3 {
+		return reply{}, lost(s.remote, stage, err)
+	}
+	fail = s.refused(stage, r)
+	fail.broken = true
+	return r, fail
+}
+
+// cutShortWait is how long such a word is waited for.
+const cutShortWait = 5 * time.Second
 
 // finish flushes the text and reads the last reply. From here on the host may
 // have taken the message although we never hear so.
 func (s *session) finish(stage string) (reply, *failure) {
 	s.renew()
-	err := s.bw.Flush()
-	var r reply
-	var fail *failure
-	if err != nil {
-		fail = lost(s.remote, stage, err)
-	} else {
-		r, fail = s.read(stage, s.r.o.Timeouts.End)
+	if err := s.bw.Flush(); err != nil {
+		return s.cutShort(stage, err)
 	}
+	r, fail := s.read(stage, s.r.o.Timeouts.End)
 	if fail != nil {
 		fail.unsure = true
+		return r, fail
 	}
-	return r, fail
+	s.begun = false
+	if r.code/100 == 3 {
+		return r, lost(s.remote, stage, fmt.Errorf("%w: %s", errBadReply, r))
+	}
+	if r.code == 421 {
+		s.uses = maxUses
+	}
+	return r, nil
 }
 
 // renew gives the next block of text its time.
