@@ -145,7 +145,8 @@ func (b *Backend) entry(ctx context.Context, name string) (Entry, bool) {
 // failure is logged once per state of the file. The caller holds b.mu.
 func (b *Backend) refresh(ctx context.Context) {
 	var st unix.Stat_t
-	if err := unix.Stat(b.o.Path, &st); err == nil && stateOf(&st) == b.state {
+	err := b.o.Groups.Do(func() error { return unix.Stat(b.o.Path, &st) })
+	if err == nil && stateOf(&st) == b.state {
 		return
 	}
 	users, state, err := b.read()

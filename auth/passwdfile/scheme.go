@@ -26,7 +26,7 @@ type hash interface {
 	weakness() string // a sentence for the administrator, or empty
 }
 
-// Schemes are the names that Hash knows, best first.
+// schemes are the names that Hash knows, best first.
 var schemes = []string{"ARGON2ID", "BLF-CRYPT", "SHA512-CRYPT", "SHA256-CRYPT", "SSHA512", "SSHA256", "PLAIN"}
 
 // Schemes returns the names that Hash knows, best first.
@@ -102,7 +102,7 @@ func parseHash(field string) (hash, error) {
 	switch scheme {
 	case "PLAIN", "CLEAR", "CLEARTEXT":
 		return plainHash(data), nil
-	case "CRYPT", "SHA512-CRYPT", "SHA256-CRYPT", "BLF-CRYPT", "ARGON2ID", "ARGON2I":
+	case "CRYPT", "SHA512-CRYPT", "SHA256-CRYPT", "BLF-CRYPT", "ARGON2ID", "ARGON2I", "MD5-CRYPT":
 		return parseCrypt(scheme, data)
 	case "PBKDF2":
 		return parsePBKDF2(data)
@@ -137,10 +137,33 @@ func parseCrypt(scheme, data string) (hash, error) {
 	case strings.HasPrefix(data, "$argon2i$"):
 		h, err := parseArgon(data)
 		return of("ARGON2I", h, err)
-	case strings.HasPrefix(data, "$y$"):
-		return nil, errors.New("yescrypt is for PAM only; make a new hash with \"mkpasswd -m sha512crypt\" or \"doveadm pw\"")
+	case strings.HasPrefix(data, "$y$") || strings.HasPrefix(data, "$1$"):
+		h, err := parseSystem(data)
+		return of("MD5-CRYPT", h, err)
 	}
 	return nil, errors.New("this form of crypt is not known or too weak; make a new hash with \"mkpasswd -m sha512crypt\" or \"doveadm pw\"")
+}
+
+// systemHash is a form that only the system's crypt(3) computes: yescrypt, which
+// Debian's mkpasswd and shadow use, and MD5-CRYPT of old files.
+type systemHash string
+
+func (h systemHash) weakness() string {
+	if strings.HasPrefix(string(h), "$1$") {
+		return "MD5-CRYPT is quickly guessed from a stolen file; make a new hash with \"doveadm pw\""
+	}
+	return ""
+}
+
+func parseSystem(data string) (hash, error) {
+	if !haveSystemCrypt {
+		return nil, errors.New("this binary was built without cgo and cannot check yescrypt and MD5-CRYPT; make a new hash with \"mkpasswd -m sha512crypt\"")
+	}
+	parts := map[bool]int{true: 5, false: 4}[strings.HasPrefix(data, "$y$")]
+	if f := strings.Split(data, "$"); len(f) != parts || len(data) > 256 || f[parts-1] == "" || strings.ContainsFunc(data, func(r rune) bool { return r != '$' && !strings.ContainsRune(cryptAlphabet, r) }) {
+		return nil, errors.New("the crypt string is damaged")
+	}
+	return systemHash(data), nil
 }
 
 // plainHash is the password itself.
@@ -290,7 +313,7 @@ func parseArgon(data string) (hash, error) {
 		return nil, fmt.Errorf("argon2: version %q is not known", f[2])
 	}
 	var m, t, p uint32
-	if n, err := fmt.Sscanf(f[3], "m=%d,t=%d,p=%d", &m, &t, &p); err != nil || n != 3 {
+	if _, err := fmt.Sscanf(f[3], "m=%d,t=%d,p=%d", &m, &t, &p); err != nil || f[3] != fmt.Sprintf("m=%d,t=%d,p=%d", m, t, p) {
 		return nil, fmt.Errorf("argon2: the parameters %q cannot be read", f[3])
 	}
 	if m < 8 || m > maxArgonMemory || t < 1 || t > maxArgonTime || p < 1 || p > 255 {
