@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"bytes"
 	"compress/flate"
 	"io"
 	"sync"
@@ -39,9 +40,14 @@ func (s *session) compress(*call) error {
 // A compressor takes hundreds of kilobytes. While the connection waits, it is
 // given back: after a flush the stream stands at a byte, and a fresh compressor
 // may go on, since it refers to nothing that it did not write itself.
+//
+// The compressor itself writes in pieces of a few bytes. They leave in one
+// write: a TLS record for each would be slow, and mbsync 1.4 waits for ever
+// when a flush comes in several.
 type deflater struct {
-	w io.Writer
-	z *flate.Writer // of the pool; nil while the connection waits
+	w   io.Writer
+	z   *flate.Writer // of the pool; nil while the connection waits
+	out bytes.Buffer  // compressed, not yet written
 }
 
 var compressors = sync.Pool{New: func() any {
@@ -55,13 +61,19 @@ var compressors = sync.Pool{New: func() any {
 func (d *deflater) Write(p []byte) (int, error) {
 	if d.z == nil {
 		d.z = compressors.Get().(*flate.Writer)
-		d.z.Reset(d.w)
+		d.z.Reset(&d.out)
 	}
-	n, err := d.z.Write(p)
-	if err != nil {
-		return n, err
+	d.out.Reset()
+	if _, err := d.z.Write(p); err != nil {
+		return 0, err
 	}
-	return n, d.z.Flush()
+	if err := d.z.Flush(); err != nil {
+		return 0, err
+	}
+	if _, err := d.w.Write(d.out.Bytes()); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // release gives the compressor back.
@@ -69,6 +81,6 @@ func (d *deflater) release() {
 	if d != nil && d.z != nil {
 		d.z.Reset(nil)
 		compressors.Put(d.z)
-		d.z = nil
+		d.z, d.out = nil, bytes.Buffer{}
 	}
 }
