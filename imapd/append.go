@@ -133,7 +133,12 @@ func (s *session) receive() (newMessage, error) {
 		s.dec.SP()
 		s.dec.Expect('(')
 	}
-	err := s.readMessage(&m)
+	var err error
+	if s.srv.caps.on("CATENATE") && s.dec.AcceptWord("CATENATE") {
+		err = s.catenate(&m)
+	} else {
+		err = s.readMessage(&m)
+	}
 	if utf8 && err == nil {
 		s.dec.Expect(')')
 	}

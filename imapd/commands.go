@@ -122,6 +122,8 @@ func commandTable(caps *capabilities, m *metrics) map[string]*command {
 		{"UID THREAD", selected, 0, "THREAD=REFERENCES", (*session).thread},
 		{"COPY", selected, takesSeq, "", (*session).copyMessages},
 		{"UID COPY", selected, 0, "", (*session).copyMessages},
+		{"REPLACE", selected, takesSeq, "REPLACE", (*session).replace},
+		{"UID REPLACE", selected, 0, "REPLACE", (*session).replace},
 		{"MOVE", selected, takesSeq, "MOVE", (*session).moveMessages},
 		{"UID MOVE", selected, 0, "MOVE", (*session).moveMessages},
 

@@ -192,14 +192,22 @@ func (s *session) linger() {
 // cut ends the connection from outside.
 func (s *session) cut() { s.raw.Close() }
 
-// logEnd writes the one line of the session.
+// logEnd writes the one line of the session. Who has not logged in is a port
+// scan more often than not.
 func (s *session) logEnd(err error) {
-	reason := "logout"
-	if !errors.Is(err, errLogout) {
-		reason = err.Error()
+	reason := err.Error()
+	switch {
+	case errors.Is(err, errLogout):
+		reason = "logout"
+	case errors.Is(err, io.EOF):
+		reason = "disconnected"
 	}
-	s.logger().Info("imap session ended", "dur", time.Since(s.began), "commands", s.counts.commands,
-		"out", s.counts.out, "reason", reason)
+	level := slog.LevelInfo
+	if s.account.Name == "" {
+		level = slog.LevelDebug
+	}
+	s.logger().Log(context.Background(), level, "imap session ended", "dur", time.Since(s.began),
+		"commands", s.counts.commands, "out", s.counts.out, "reason", reason)
 }
 
 // logger returns the log with what names this session.

@@ -139,9 +139,9 @@ func (req *fetchRequest) has(name string) bool {
 // parseSectionItem parses the section of BODY[], BODY.PEEK[], BINARY[],
 // BINARY.PEEK[] and BINARY.SIZE[].
 func (s *session) parseSectionItem(item *fetchItem, name string) bool {
-	sec := s.parseSection()
+	sec := parseSection(s.dec)
 	if name != "BINARY.SIZE" {
-		s.parsePartial(&sec)
+		parsePartial(s.dec, &sec)
 	}
 	item.section = sec
 	item.name = strings.TrimSuffix(name, ".PEEK") + sec.label()

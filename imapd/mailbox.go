@@ -39,8 +39,9 @@ func (s *session) endWith(names ...mailboxName) error {
 func (s *session) create(c *call) error {
 	s.dec.SP()
 	box := s.mailbox()
+	var use []string
 	if s.dec.AcceptSP() {
-		return s.createWith(box)
+		use = s.parseCreate()
 	}
 	if err := s.endWith(box); err != nil {
 		return err
@@ -51,10 +52,49 @@ func (s *session) create(c *call) error {
 	if err := s.store.Create(s.srv.ctx, name); err != nil {
 		return err
 	}
+	if err := s.checkUse(name, use); err != nil {
+		return err
+	}
 	if s.srv.caps.on("OBJECTID") {
 		s.createdID(c, name)
 	}
 	return nil
+}
+
+// parseCreate parses the parameters of CREATE (RFC 4466 section 2.3, RFC 6154)
+// and returns the special uses.
+func (s *session) parseCreate() (use []string) {
+	s.dec.NonEmptyList(func() {
+		if s.dec.Word() != "USE" || !s.srv.caps.on("CREATE-SPECIAL-USE") {
+			s.dec.Failf("Unknown parameter of CREATE")
+			return
+		}
+		s.dec.SP()
+		use = append(use, s.dec.FlagList()...)
+	})
+	return use
+}
+
+// checkUse checks that a new mailbox has the special uses that it was made for.
+// They follow from its name; if the name does not fit, the mailbox is removed
+// again, and the client keeps its own idea of what it is for.
+func (s *session) checkUse(name string, use []string) error {
+	if len(use) == 0 {
+		return nil
+	}
+	folders, err := s.store.Folders(s.srv.ctx)
+	if err != nil {
+		return err
+	}
+	for _, f := range folders {
+		if f.Name == name && len(use) == 1 && strings.EqualFold(f.SpecialUse, use[0]) {
+			return nil
+		}
+	}
+	if err := s.store.Delete(s.srv.ctx, name); err != nil {
+		return err
+	}
+	return no("USEATTR", "The special use follows from the name, and this one does not fit")
 }
 
 // createdID puts the identity of a new mailbox into the reply (RFC 8474 section
@@ -64,23 +104,6 @@ func (s *session) createdID(c *call, name string) {
 		c.ok("MAILBOXID ("+objectID(box.GUID())+")", "")
 		box.Close()
 	}
-}
-
-// createWith parses the parameters of CREATE (RFC 4466). A special use (RFC
-// 6154) is given by name here, not by wish.
-func (s *session) createWith(box mailboxName) error {
-	s.dec.NonEmptyList(func() {
-		if s.dec.Word() != "USE" {
-			s.dec.Failf("Unknown parameter of CREATE")
-			return
-		}
-		s.dec.SP()
-		s.dec.FlagList()
-	})
-	if err := s.endWith(box); err != nil {
-		return err
-	}
-	return no("USEATTR", "Special use cannot be assigned")
 }
 
 // delete runs DELETE (RFC 9051 section 6.3.5).

@@ -142,7 +142,15 @@ func TestListReturnsStatusAndSpecialUse(t *testing.T) {
 		S: * LIST (\HasNoChildren \Trash) "/" Trash
 		S: a OK ...
 		C: a CREATE X (USE (\Sent))
-		S: a NO [USEATTR] Special use cannot be assigned
+		S: a NO [USEATTR] ...
+		C: a STATUS X (MESSAGES)
+		S: a NO [NONEXISTENT] ...
+		C: a CREATE Sent (USE (\Drafts))
+		S: a NO [USEATTR] ...
+		C: a CREATE Sent (USE (\Sent))
+		S: a OK [MAILBOXID ...
+		C: a CREATE Y (FOO)
+		S: a BAD Unknown parameter of CREATE
 	`)
 }
 

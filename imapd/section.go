@@ -3,6 +3,8 @@ package imapd
 import (
 	"strconv"
 	"strings"
+
+	"svc.plus/mailsrvd/imapd/wire"
 )
 
 // sectionKind is what of a part a section asks for.
@@ -40,70 +42,70 @@ type section struct {
 }
 
 // parseSection parses "[...]".
-func (s *session) parseSection() section {
+func parseSection(dec *wire.Decoder) section {
 	var sec section
-	s.dec.Expect('[')
+	dec.Expect('[')
 	more := true
-	for s.dec.Err() == nil && more && isDigit(s.dec.Peek()) {
-		sec.path = append(sec.path, int(s.dec.NZNumber()))
+	for dec.Err() == nil && more && isDigit(dec.Peek()) {
+		sec.path = append(sec.path, int(dec.NZNumber()))
 		if len(sec.path) > maxSectionPath {
-			s.dec.Failf("Section is too deep")
+			dec.Failf("Section is too deep")
 		}
-		more = s.dec.Accept('.')
+		more = dec.Accept('.')
 	}
-	if more && s.dec.Peek() != ']' {
-		s.parseSectionText(&sec)
+	if more && dec.Peek() != ']' {
+		parseSectionText(dec, &sec)
 	} else if more && len(sec.path) > 0 {
-		s.dec.Failf("Section ends in a dot")
+		dec.Failf("Section ends in a dot")
 	}
-	s.dec.Expect(']')
+	dec.Expect(']')
 	return sec
 }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
-func (s *session) parseSectionText(sec *section) {
-	name := s.dec.Word()
+func parseSectionText(dec *wire.Decoder, sec *section) {
+	name := dec.Word()
 	kind, ok := sectionNames[name]
-	if s.dec.Err() == nil && !ok || kind == sectionMIME && len(sec.path) == 0 {
-		s.dec.Failf("Unknown section %s", name)
+	if dec.Err() == nil && !ok || kind == sectionMIME && len(sec.path) == 0 {
+		dec.Failf("Unknown section %s", name)
 	}
 	sec.kind = kind
 	if kind == sectionFields || kind == sectionFieldsNot {
-		s.dec.SP()
-		s.dec.NonEmptyList(func() { sec.fields = append(sec.fields, s.fieldName()) })
+		dec.SP()
+		dec.NonEmptyList(func() { sec.fields = append(sec.fields, fieldName(dec)) })
 	}
 }
 
 // fieldName insists on the name of a header field (RFC 5322 section 3.6.8). It
 // is echoed, so that nothing else may be in it.
-func (s *session) fieldName() string {
-	name := s.dec.AString()
+func fieldName(dec *wire.Decoder) string {
+	name := dec.AString()
 	for i := range len(name) {
 		if name[i] <= ' ' || name[i] >= 0x7f || name[i] == ':' {
-			s.dec.Failf("Invalid header field name")
+			dec.Failf("Invalid header field name")
 			return ""
 		}
 	}
-	if s.dec.Err() == nil && name == "" {
-		s.dec.Failf("Empty header field name")
+	if dec.Err() == nil && name == "" {
+		dec.Failf("Empty header field name")
 	}
 	return name
 }
 
 // parsePartial parses "<from.count>" if it is there.
-func (s *session) parsePartial(sec *section) {
-	if !s.dec.Accept('<') {
+func parsePartial(dec *wire.Decoder, sec *section) {
+	if !dec.Accept('<') {
 		return
 	}
 	sec.partial = true
-	sec.from = s.dec.Number64()
-	s.dec.Expect('.')
-	sec.count = s.dec.Number64()
-	if s.dec.Err() == nil && sec.count == 0 {
-		s.dec.Failf("Partial of no bytes")
+	sec.from = dec.Number64()
+	dec.Expect('.')
+	sec.count = dec.Number64()
+	if dec.Err() == nil && sec.count == 0 {
+		dec.Failf("Partial of no bytes")
 	}
-	s.dec.Expect('>')
+	dec.Expect('>')
 }
 
 // label is the section as the response repeats it: "[1.HEADER]<0>".
