@@ -76,12 +76,21 @@ await() { # await SECONDS COMMAND
 }
 
 # --- a small Internet -----------------------------------------------------
-# Our host is 192.0.2.1; mx.example.net at 192.0.2.25 is another machine's
-# Postfix. Both live in this namespace; documentation addresses lead nowhere
+# Our host is 192.0.2.1; mx.example.net at 192.0.2.25 is another machine, a
+# second network namespace behind a cable. Documentation addresses lead nowhere
 # else.
+unshare --net sleep 600 &
+mx=$!
+pids+=("$mx")
+await 5 "[ \"\$(readlink /proc/$mx/ns/net)\" != \"\$(readlink /proc/self/ns/net)\" ]"
+on_mx() { nsenter --target "$mx" --net -- "$@"; }
 ip link set lo up
-ip addr add 192.0.2.1/32 dev lo
-ip addr add 192.0.2.25/32 dev lo
+ip link add cable0 type veth peer name cable1 netns "$mx"
+ip addr add 192.0.2.1/24 dev cable0
+ip link set cable0 up
+on_mx ip link set lo up
+on_mx ip addr add 192.0.2.25/24 dev cable1
+on_mx ip link set cable1 up
 mkdir "$work/host"
 for d in /etc/mailsrvd /var/lib/mailsrvd /run/mailsrvd; do
 	[ -d $d ] || { mkdir -p $d; made_dirs+=("$d"); }
@@ -166,7 +175,7 @@ mailsrvd dkim show svc.plus --json >"$work/dkim.json"
 {
 	echo 'no-resolv
 no-hosts
-listen-address=127.0.0.1
+listen-address=127.0.0.1,192.0.2.1
 bind-interfaces
 local=/svc.plus/
 local=/example.net/
@@ -199,6 +208,7 @@ cat >"$work/postfix/main.cf" <<-EOF
 	inet_interfaces = 192.0.2.25
 	inet_protocols = ipv4
 	mynetworks = 192.0.2.25/32
+	smtpd_peername_lookup = no
 	local_recipient_maps =
 	alias_maps =
 	mailbox_transport = virtual
@@ -220,9 +230,16 @@ cp /etc/postfix/master.cf.proto "$work/postfix/master.cf" 2>/dev/null || cp /usr
 # No chroot: the spool lies in a scratch directory without /etc.
 sed -i -E 's/^([a-z]+ +(inet|unix|pass|fifo|unix-dgram) +[-yn] +[-yn?] +)y/\1n/' "$work/postfix/master.cf"
 grep -q '^postlog' "$work/postfix/master.cf" || echo 'postlog unix-dgram n - n - 1 postlogd' >>"$work/postfix/master.cf"
-opendkim -f -l -b v -p inet:8891@127.0.0.1 -u opendkim -A -x /dev/null >"$work/opendkim.log" 2>&1 &
+cat >"$work/opendkim.conf" <<-EOF
+	Mode v
+	Socket inet:8891@127.0.0.1
+	Nameservers 192.0.2.1
+	AuthservID mx.example.net
+	Syslog no
+EOF
+on_mx opendkim -f -x "$work/opendkim.conf" >"$work/opendkim.log" 2>&1 &
 pids+=($!)
-postfix -c "$work/postfix" start >"$work/postfix.start.log" 2>&1
+on_mx postfix -c "$work/postfix" start >"$work/postfix.start.log" 2>&1
 postfix_up=1
 
 say
@@ -267,10 +284,12 @@ cat >"$work/mbsyncrc" <<-EOF
 	Pass "correct horse"
 	SSLType IMAPS
 	CertificateFile /etc/mailsrvd/svc.plus.pem
+
 	MaildirStore here
 	Path $work/mbsync/
 	Inbox $work/mbsync/INBOX
 	SubFolders Verbatim
+
 	Channel all
 	Far :server:
 	Near :here:
