@@ -44,6 +44,10 @@ type Options struct {
 	// means that reports are only logged.
 	Bounce func(ctx context.Context, env message.Envelope, c *message.Content) error
 
+	// HoldNew says of a message that comes in whether it is held from the start,
+	// before any attempt; nil holds none.
+	HoldNew func(env message.Envelope) bool
+
 	// Concurrency bounds the attempts under way, PerDestination those to one
 	// destination; defaults 100 and 4.
 	Concurrency, PerDestination int

@@ -135,7 +135,48 @@ func (q *Queue) EnqueueID(ctx context.Context, env message.Envelope, c *message.
 	if len(env.Recipients) == 0 {
 		return "", status.New(554, 5, 1, "No valid recipients")
 	}
-	it, err := q.create(env, c)
+	return q.commit(env, c, func(it *Item) {
+		it.Held = q.o.HoldNew != nil && q.o.HoldNew(env)
+	})
+}
+
+// Report tells the sender of a message what became of recipients that the
+// queue had nothing to do with, such as one that refused a message others got:
+// outcome has one error for each of env.Recipients, and nil for a delivery. As
+// in the queue, only what the sender wants to know is told (RFC 3461), and
+// nothing to a null or untrusted reverse-path. When it returns nil the report
+// is durable: it will be composed from c and handed to Options.Bounce. c stays
+// the caller's; the error is a *status.Error.
+func (q *Queue) Report(ctx context.Context, env message.Envelope, c *message.Content, outcome []error) error {
+	if len(outcome) != len(env.Recipients) {
+		return status.Wrap(fmt.Errorf("%d outcomes for %d recipients", len(outcome), len(env.Recipients)), 451, 3, 0, "Local error")
+	}
+	it := newItem("", env, c.Size(), time.Now())
+	if q.conclusions(it, outcome); !it.owes() {
+		return nil
+	}
+	_, err := q.commit(env, c, func(new *Item) { new.Recipients = it.Recipients })
+	return err
+}
+
+// conclusions gives every recipient of a new item its final state.
+func (q *Queue) conclusions(it *Item, outcome []error) {
+	for i, err := range outcome {
+		r := &it.Recipients[i]
+		r.Attempts, r.Last = 1, resultOf(message.Outcome{Err: err}, time.Now())
+		if err == nil {
+			r.State = Delivered
+			q.owe(it, r, ReportSuccess)
+			continue
+		}
+		r.State = Failed
+		q.owe(it, r, ReportFailure)
+	}
+}
+
+// commit makes a new item durable, as prepare has made it, and plans its jobs.
+func (q *Queue) commit(env message.Envelope, c *message.Content, prepare func(*Item)) (string, error) {
+	it, err := q.create(env, c, prepare)
 	if err != nil {
 		q.log.Error("cannot queue a message", "trace", env.Trace, "from", env.ReversePath, "err", err)
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
@@ -144,8 +185,8 @@ func (q *Queue) EnqueueID(ctx context.Context, env message.Envelope, c *message.
 		return "", status.Wrap(err, 451, 3, 0, "Cannot queue the message, try again later")
 	}
 	q.metrics.enqueued.Inc()
-	q.log.Info("queued", "queue_id", it.ID, "trace", env.Trace, "from", env.ReversePath, "recipients", len(env.Recipients), "size", it.Size)
-	e := &entry{id: it.ID, created: it.Created}
+	q.log.Info("queued", "queue_id", it.ID, "trace", env.Trace, "from", env.ReversePath, "recipients", len(env.Recipients), "size", it.Size, "held", it.Held)
+	e := &entry{id: it.ID, created: it.Created, held: it.Held}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	q.mu.Lock()
@@ -156,7 +197,7 @@ func (q *Queue) EnqueueID(ctx context.Context, env message.Envelope, c *message.
 }
 
 // create writes a new item under the first free id.
-func (q *Queue) create(env message.Envelope, c *message.Content) (*Item, error) {
+func (q *Queue) create(env message.Envelope, c *message.Content, prepare func(*Item)) (*Item, error) {
 	base := env.Trace
 	if !validID(base) {
 		base = newID()
@@ -167,12 +208,16 @@ func (q *Queue) create(env message.Envelope, c *message.Content) (*Item, error) 
 			id = fmt.Sprintf("%s-%d", base, n)
 		}
 		it := newItem(id, env, c.Size(), time.Now())
+		prepare(it)
 		err := q.store.create(it, c)
-		if err == nil || !errors.Is(err, fs.ErrExist) || n == 1000 {
+		if err == nil || !errors.Is(err, fs.ErrExist) || n == maxSuffix {
 			return it, err
 		}
 	}
 }
+
+// maxSuffix bounds the search for a free id.
+const maxSuffix = 1000
 
 // get finds an entry.
 func (q *Queue) get(id string) (*entry, error) {

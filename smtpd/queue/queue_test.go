@@ -593,3 +593,63 @@ func TestOnlyOneProcessRunsAQueue(t *testing.T) {
 	f.Close()
 	f.open()
 }
+
+func TestReportTellsWhatOthersFoundOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, always(accepted))
+		defer func() { f.Close() }()
+		f.bounce = func(context.Context) error { return errors.New("disk trouble") }
+		env := envelope("full@a.example", "got@a.example", "silent@a.example")
+		env.Recipients[1].Notify = []string{"SUCCESS"}
+		env.Recipients[2].Notify = []string{"NEVER"}
+		c := message.FromBytes([]byte(text))
+		outcome := []error{status.MailboxFull(nil), nil, status.NoSuchUser("silent@a.example")}
+		if err := f.Report(t.Context(), env, c, outcome); err != nil {
+			t.Fatal(err)
+		}
+		f.run(time.Second)
+		f.bounce = nil
+		f.reopen() // the debt survives
+		f.run(time.Minute)
+		f.empty()
+		if len(f.script.seen) != 0 {
+			t.Error("a report led to an attempt")
+		}
+		r := f.sent()
+		if len(r) != 2 || !strings.Contains(r[0].text, "smtp; 552 5.2.2 Mailbox is full") || !strings.Contains(r[1].text, "Action: delivered") {
+			t.Fatalf("%v", r)
+		}
+		if strings.Contains(r[0].text, "silent@") || strings.Contains(r[0].text, "got@") {
+			t.Error("the report names others")
+		}
+		env.Trusted = false
+		if err := f.Report(t.Context(), env, c, outcome); err != nil {
+			t.Fatal(err)
+		}
+		f.empty()
+		if err := f.Report(t.Context(), env, c, nil); err == nil {
+			t.Error("outcomes are missing")
+		}
+	})
+}
+
+func TestHoldNewHoldsBeforeAnyAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, always(accepted), func(o *Options) {
+			o.HoldNew = func(env message.Envelope) bool { return env.User == "" }
+		})
+		defer func() { f.Close() }()
+		f.put(envelope("bob@a.example"))
+		f.run(time.Hour)
+		f.reopen()
+		f.run(10 * 24 * time.Hour)
+		if it, err := f.Show(t.Context(), "t1"); err != nil || !it.Held || len(f.script.seen) != 0 {
+			t.Fatalf("%+v, %v, %v", it, err, f.script.seen)
+		}
+		if n, err := f.Release(t.Context(), Filter{IDs: []string{"t1"}}); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		f.run(time.Second)
+		f.empty()
+	})
+}

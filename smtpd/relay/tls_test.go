@@ -221,10 +221,7 @@ func TestSmarthost(t *testing.T) {
 			if c.code == 250 && (len(s.got()) != 1 || s.got()[0].secure != c.secure) {
 				t.Errorf("got %+v", s.got())
 			}
-			var auth []string
-			for _, l := range append(append(s.heard("AUTH"), s.heard("dX")...), s.heard("c2")...) {
-				auth = append(auth, l)
-			}
+			auth := slices.Concat(s.heard("AUTH"), s.heard("dX"), s.heard("c2"))
 			if !slices.Equal(auth, c.auth) {
 				t.Errorf("login %q, want %q", auth, c.auth)
 			}
