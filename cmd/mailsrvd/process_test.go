@@ -160,6 +160,56 @@ func TestKilledServerKeepsTheQueue(t *testing.T) {
 	}
 }
 
+// asNobody runs the program with the site's configuration as a user without a
+// mailbox, in the given group.
+func asNobody(t *testing.T, site *dev.Site, name, stdin string, gid uint32, args ...string) (code int, stderr string) {
+	t.Helper()
+	program := filepath.Join(site.Dir, name)
+	if out, err := exec.Command("cp", os.Args[0], program).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, path := range []string{site.Dir, site.Dir + "/run", program, site.Config} {
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Env = []string{"MAILSRVD_TEST_MAIN=1", "MAILSRVD_CONFIG=" + site.Config}
+	cmd.Stdin = strings.NewReader(stdin)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: gid}}
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), string(out)
+}
+
+// TestOtherUsersReachTheDaemon: members of the group mail deliver through its
+// socket, others may not, and everybody may submit under his own name.
+func TestOtherUsersReachTheDaemon(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("missing: root, to run commands as other users")
+	}
+	const mail = 8
+	tr := startDev(t, nil)
+	if code, stderr := asNobody(t, tr.Site, "dovecot-lda", "Subject: handed over\n\nx\n", mail, "-d", "alice", "-f", "x@example.net"); code != 0 || tr.with(t, "alice", "handed over") != 1 {
+		t.Errorf("as a member of mail: exit %d: %s", code, stderr)
+	}
+	if code, stderr := asNobody(t, tr.Site, "deliver", "Subject: handed over\n\nx\n", 65534, "-d", "alice"); code != 75 && code != 77 || tr.with(t, "alice", "handed over") != 1 {
+		t.Errorf("as another: exit %d: %s", code, stderr)
+	}
+	if code, stderr := asNobody(t, tr.Site, "sendmail", "Subject: from nobody\n\nx\n", 65534, "bob"); code != 0 || tr.with(t, "bob", "Return-Path: <nobody@example.test>") != 1 {
+		t.Errorf("sendmail: exit %d: %s", code, stderr)
+	}
+	if code, stderr := asNobody(t, tr.Site, "sendmail", "Subject: as alice\n\nx\n", 65534, "-f", "alice@example.test", "bob"); code != 77 && code != 67 {
+		t.Errorf("sendmail as alice: exit %d: %s", code, stderr)
+	}
+	if code, stderr := asNobody(t, tr.Site, "mailq", "", 65534); code != 1 || !strings.Contains(stderr, "as root") {
+		t.Errorf("mailq: exit %d: %s", code, stderr)
+	}
+}
+
 // TestServeAsRootGoesOnAsItsUser runs the real program, since that gives its
 // identity away.
 func TestServeAsRootGoesOnAsItsUser(t *testing.T) {

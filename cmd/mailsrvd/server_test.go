@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -377,6 +378,55 @@ func testPlaintext(t *testing.T, tr *trial) {
 		answer, _ := io.ReadAll(conn)
 		if !strings.Contains(string(answer), tt.want) {
 			t.Errorf("%s: %s", name, answer)
+		}
+	}
+}
+
+// TestFurtherListeners: LMTP on a socket, metrics and health by HTTP.
+func TestFurtherListeners(t *testing.T) {
+	tr := startDev(t, func(s *dev.Site) {
+		edit(t, s.Config, "[listen]\n", "[listen]\nlmtp = \"./run/lmtp.sock\"\nmetrics = \"127.0.0.1:0\"\n")
+	})
+	conn, err := net.Dial("unix", tr.cfg.Listen.LMTP[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := smtp.NewClientLMTP(conn)
+	defer c.Close()
+	if err := c.SendMail("x@example.net", []string{"alice@" + dev.Domain}, strings.NewReader("Subject: by LMTP\r\n\r\nx\r\n")); err != nil {
+		t.Error(err)
+	}
+	if tr.with(t, "alice", "by LMTP") != 1 {
+		t.Error("not delivered")
+	}
+	s, err := admin.GetStatus(context.Background(), tr.cfg.Socket("control"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var metrics string
+	for _, l := range s.Listeners {
+		if l.Name == "metrics" {
+			metrics = "http://" + l.Address
+		}
+	}
+	for path, want := range map[string]string{
+		"/healthz": `{"status":"ok"}`, "/metrics": "mailsrvd_build_info",
+	} {
+		r, err := http.Get(metrics + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if err != nil || !strings.Contains(string(b), want) {
+			t.Errorf("%s: %v %s", path, err, b)
+		}
+		if path == "/metrics" {
+			for _, room := range []string{"listen", "smtpd", "lda", "maildir", "queue", "imapd", "auth"} {
+				if !strings.Contains(string(b), "mailsrvd_"+room+"_") {
+					t.Errorf("no metrics of %s", room)
+				}
+			}
 		}
 	}
 }

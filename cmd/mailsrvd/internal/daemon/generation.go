@@ -65,7 +65,7 @@ func (d *Daemon) newGeneration(c *config.Config, old *generation) (*generation, 
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	g.senders.Route = g.agent.Route
+	g.senders.Domains, g.senders.Delimiter, g.senders.Route = c.Domains, c.Mail.RecipientDelimiter, g.agent.Route
 	return g, nil
 }
 

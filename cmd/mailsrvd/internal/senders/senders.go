@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"svc.plus/mailsrvd/internal/message"
@@ -91,19 +92,22 @@ type Route func(ctx context.Context, address string) (message.Route, error)
 // Policy decides. It is immutable and safe for concurrent use.
 type Policy struct {
 	File *File
+	// Domains are the local domains, Delimiter what begins a detail.
+	Domains   []string
+	Delimiter string
 	// Route may be nil.
 	Route Route
 }
 
 // Allowed reports whether account may use address as reverse-path or in From.
-// The null reverse-path is everybody's. An address that the agent leads to the
-// account (his own name at a local domain, with any detail, or an alias) is the
-// account's; one that leads to others besides is, too.
+// The null reverse-path is everybody's, and the account's own name at a local
+// domain is his even if he has no mailbox, as www-data. So is an address that
+// the agent leads to him, and be it to others besides.
 func (p Policy) Allowed(ctx context.Context, account, address string) bool {
 	if address == "" {
 		return true
 	}
-	if p.File.allows(account, strings.ToLower(address)) {
+	if p.own(account, address) || p.File.allows(account, strings.ToLower(address)) {
 		return true
 	}
 	if p.Route == nil {
@@ -119,4 +123,18 @@ func (p Policy) Allowed(ctx context.Context, account, address string) bool {
 		}
 	}
 	return false
+}
+
+// own reports whether address is the account's name, with or without a detail,
+// at a local domain.
+func (p Policy) own(account, address string) bool {
+	at := strings.LastIndexByte(address, '@')
+	if at < 0 || !slices.ContainsFunc(p.Domains, func(d string) bool { return strings.EqualFold(d, address[at+1:]) }) {
+		return false
+	}
+	local := address[:at]
+	if i := strings.IndexAny(local, p.Delimiter); i > 0 {
+		local = local[:i]
+	}
+	return strings.EqualFold(local, account)
 }

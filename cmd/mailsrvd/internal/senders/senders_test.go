@@ -37,7 +37,7 @@ func TestAllowed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := Policy{File: f, Route: route}
+	p := Policy{File: f, Domains: []string{"example.org", "second.example"}, Delimiter: "+", Route: route}
 	for _, tt := range []struct {
 		user, address string
 		want          bool
@@ -57,6 +57,10 @@ func TestAllowed(t *testing.T) {
 		{"root", "anybody@example.com", true},
 		{"Root", "anybody@example.com", true},
 		{"carol", "carol", false},
+		{"www-data", "www-data@example.org", true}, // without a mailbox
+		{"www-data", "WWW-data+cron@Second.example", true},
+		{"www-data", "www-data@example.net", false},
+		{"www-data", "+www-data@example.org", false},
 	} {
 		if got := p.Allowed(context.Background(), tt.user, tt.address); got != tt.want {
 			t.Errorf("%s as %q: %v", tt.user, tt.address, got)
