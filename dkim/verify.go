@@ -89,14 +89,15 @@ func Verify(ctx context.Context, c *message.Content, lookup LookupTXT) []Result 
 		return []Result{{Value: TempError, Err: err}}
 	}
 	sigs := h.all("DKIM-Signature")
+	if len(sigs) == 0 {
+		return nil
+	}
 	sigs = sigs[:min(len(sigs), maxSignatures)]
 	results := make([]Result, len(sigs))
 	for i, f := range sigs {
 		results[i] = describe(f)
 	}
-	if len(results) > 0 {
-		v.verify(h, r, results)
-	}
+	v.verify(h, r, results)
 	return results
 }
 
