@@ -101,14 +101,14 @@ func (s *Store) deliver(ctx context.Context, name string, c *message.Content, d 
 			defer f.root.Close()
 			defer f.close()
 		}
-		done, err = f.store(c, d, letters)
+		done, err = f.put(c, d, letters)
 		return err
 	})
 	return done, dir, err
 }
 
-// store runs all steps of a delivery in the folder.
-func (f *folder) store(c *message.Content, d Delivery, letters Flags) (stored, error) {
+// put runs all steps of a delivery in the folder.
+func (f *folder) put(c *message.Content, d Delivery, letters Flags) (stored, error) {
 	st, err := f.stage(c, d, letters)
 	if err != nil {
 		return st, err

@@ -37,6 +37,7 @@ type folder struct {
 	dirMode  fs.FileMode
 	chgrp    bool    // new files must be given the directory's group
 	inbox    *folder // the Maildir; the folder itself if it is INBOX
+	store    *Store
 	opt      *Options
 	owner    string
 	log      *slog.Logger
@@ -104,7 +105,7 @@ func (s *Store) newFolder(root *os.Root) (*folder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening folder: %w", err)
 	}
-	f := &folder{root: root, dir: dir, opt: &s.all.opt, owner: s.owner.Name, log: s.all.log}
+	f := &folder{root: root, dir: dir, store: s, opt: &s.all.opt, owner: s.owner.Name, log: s.all.log}
 	if err := unix.Fstat(int(dir.Fd()), &f.stat); err != nil {
 		dir.Close()
 		return nil, fmt.Errorf("opening folder: %w", err)

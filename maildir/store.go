@@ -154,7 +154,13 @@ func (s *Stores) Close() error {
 	s.mu.Unlock()
 	s.stop()
 	s.work.Wait()
-	return s.notify.close()
+	err := s.notify.close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for _, st := range s.stores { // nobody adds to it any more
+		st.removeLockSource(ctx)
+	}
+	return err
 }
 
 // begin announces background work; false after Close. work.Done ends it.
@@ -177,6 +183,11 @@ type Store struct {
 	// renaming is held for reading by work on a folder that is found by its name,
 	// and for writing while folders are renamed or deleted.
 	renaming sync.RWMutex
+
+	// source is the file in tmp/ that our locks link to, "" if there is none yet.
+	sourceMu sync.Mutex // guards source and sourceID; held while the file is made
+	source   string
+	sourceID inode
 
 	// open holds the Mailboxes in memory by directory name; all.mu guards it.
 	open map[string]*Mailbox
