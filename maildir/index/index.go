@@ -26,6 +26,7 @@ type Index struct {
 	lock    *os.File // holds the lock on Dir
 	trust   uint64   // the stamp of states that may be believed
 	writers sync.WaitGroup
+	texting chan struct{} // held by the one that builds a full-text index
 
 	mu     sync.Mutex // guards what follows
 	boxes  map[string]*Mailbox
@@ -44,7 +45,7 @@ func Open(o Options) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &Index{opt: o, log: o.Logger, now: o.now, lock: lock, boxes: map[string]*Mailbox{}}
+	x := &Index{opt: o, log: o.Logger, now: o.now, lock: lock, boxes: map[string]*Mailbox{}, texting: make(chan struct{}, 1)}
 	if x.trust, err = beginEpoch(o.Dir); err != nil {
 		lock.Close()
 		return nil, err

@@ -20,13 +20,16 @@ type Mailbox struct {
 
 	// io is held by who writes the folder's files or opens them; it is taken
 	// before mu, and never by a caller of Put or Note.
-	io    sync.Mutex
-	grown int64 // bytes since the user's files were measured; guarded by io
+	io sync.Mutex
+	// Guarded by io.
+	grown   int64 // bytes since the user's files were measured
+	textSeq int   // the highest number of a text segment
 
 	mu      sync.Mutex // guards what follows; held for moments
 	refs    int        // guarded by Index.mu
 	files   *rowFiles  // nil: not open
 	absent  bool       // there are no files to open
+	text    *textSet   // nil: not open
 	removed bool       // the folder is gone: write nothing any more
 	full    bool       // the user has no room for more
 	queue   queue
@@ -124,11 +127,14 @@ func (m *Mailbox) removeRows() {
 // again.
 func (m *Mailbox) closeFiles() {
 	m.mu.Lock()
-	f := m.files
-	m.files = nil
+	f, t := m.files, m.text
+	m.files, m.text = nil, nil
 	m.mu.Unlock()
 	if f != nil {
 		f.release()
+	}
+	if t != nil {
+		t.release()
 	}
 }
 
