@@ -132,6 +132,7 @@ func TestProblemsNameLineAndMend(t *testing.T) {
 		{"retry times crossed", minimal + "[queue]\nretry_min = \"3h\"\n", 6, "queue.retry_max", "shorter than retry_min", "raise"},
 		{"login without smarthost", minimal + "[relay]\nuser = \"u\"\n", 7, "relay.user", "no smarthost", "smarthost"},
 		{"login in clear", minimal + "[relay]\nsmarthost = \"a.example:25\"\nuser = \"u\"\npassword_file = \"p\"\ntls = \"none\"\n", 10, "relay.tls", "never sent in clear", "required"},
+		{"no TLS for everybody", minimal + "[relay]\ntls = \"none\"\n", 7, "relay.tls", "no smarthost", "opportunistic"},
 		{"smarthost without port", minimal + "[relay]\nsmarthost = \"a.example\"\n", 7, "relay.smarthost", "port", ":"},
 		{"one Maildir for all", minimal + "[mail]\nlocation = \"/var/mail\"\n", 7, "mail.location", "for all users", "~/Maildir"},
 		{"long delimiter", minimal + "[mail]\nrecipient_delimiter = \"++\"\n", 7, "mail.recipient_delimiter", "single", "+"},

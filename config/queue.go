@@ -63,7 +63,7 @@ func (s *Relay) section() section {
 		{name: "password_file", def: `""`, value: file(&s.PasswordFile),
 			doc: "File whose first line is the password, readable by the daemon only. Read again on reload."},
 		{name: "tls", def: `"opportunistic"`, value: choice(&s.TLS, "opportunistic", "required", "none"),
-			doc: "\"opportunistic\": TLS where the other side offers it, its certificate unchecked. \"required\": only with TLS, and with a smarthost only with a valid certificate. \"none\": never. A login is never sent without TLS."},
+			doc: "\"opportunistic\": TLS where the other side offers it, its certificate unchecked. \"required\": only with TLS, and with a smarthost only with a valid certificate. \"none\": never, for a smarthost in one's own network. A login is sent over TLS to a host with a valid certificate only, whatever this says."},
 		{name: "hold", def: `false`, value: boolean(&s.Hold),
 			doc: "Contact no other server: mail for other domains is taken and stays in the queue, held. When this is false again, mailsrvd queue release --held lets it go. For trials, and for the hours of a migration."},
 	}}
@@ -79,6 +79,8 @@ func (s *Relay) check() Problems {
 		add("user", "is set, but there is no smarthost to log in at", "set relay.smarthost or remove user")
 	case s.User != "" && s.PasswordFile == "":
 		add("password_file", "is missing, but user is set", "name a file with the password")
+	case s.Smarthost == "" && s.TLS == "none":
+		add("tls", "is \"none\", but there is no smarthost; other servers get TLS if they offer it", "use \"opportunistic\"")
 	case s.User != "" && s.TLS == "none":
 		add("tls", "is \"none\", and the password is never sent in clear", "use \"required\"")
 	}

@@ -136,7 +136,7 @@ func (d *Daemon) queueOptions() queue.Options {
 	return queue.Options{
 		Dir: d.cfg.QueueDir(), Hostname: d.cfg.Hostname, Postmaster: "postmaster@" + d.cfg.Domain(),
 		MaxAge: q.MaxAge, RetryMin: q.RetryMin, RetryMax: q.RetryMax, DelayWarning: warning,
-		Transport: d, Bounce: d.bounce, Logger: d.log, Registerer: d.registry,
+		Transport: d, Bounce: d.bounce, HoldNew: d.holds, Logger: d.log, Registerer: d.registry,
 	}
 }
 

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"svc.plus/mailsrvd/dkim"
 	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/internal/observe"
 	"svc.plus/mailsrvd/internal/status"
-	"svc.plus/mailsrvd/smtpd/queue"
 )
 
 // foreign reports whether a route only says that the address is not ours.
@@ -62,35 +62,17 @@ func (d *Daemon) deliverAgain(ctx context.Context, g *generation, env message.En
 		to.Address = a
 		env.Recipients = append(env.Recipients, to)
 	}
-	return d.Enqueue(ctx, env, c)
+	return d.queue.Enqueue(ctx, env, c)
 }
 
-// Enqueue implements smtpd.Queue: with [relay] hold, mail that would leave is
-// held from the start.
-func (d *Daemon) Enqueue(ctx context.Context, env message.Envelope, c *message.Content) error {
-	id, err := d.queue.EnqueueID(ctx, env, c)
-	if err != nil || !d.holds(ctx, env) {
-		return err
-	}
-	// An attempt that comes first is refused by held; the message is safe
-	// whether or not this works.
-	if _, err := d.queue.Hold(ctx, queue.Filter{IDs: []string{id}}); err != nil {
-		d.log.Warn("holding a message", "queue_id", id, "err", err)
-	}
-	return nil
-}
-
-func (d *Daemon) holds(ctx context.Context, env message.Envelope) bool {
+// holds is queue.Options.HoldNew: with [relay] hold, mail that would leave waits
+// for a word of the administrator.
+func (d *Daemon) holds(env message.Envelope) bool {
 	g := d.board.live.Load()
-	if !g.cfg.Relay.Hold {
-		return false
-	}
-	for _, r := range env.Recipients {
-		if route, err := g.agent.Route(ctx, r.Address); err == nil && foreign(route, r.Address) {
-			return true
-		}
-	}
-	return false
+	return g.cfg.Relay.Hold && slices.ContainsFunc(env.Recipients, func(r message.Recipient) bool {
+		route, err := g.agent.Route(context.Background(), r.Address)
+		return err == nil && foreign(route, r.Address)
+	})
 }
 
 // bounce is queue.Options.Bounce: a report of ours goes to local mailboxes at
@@ -115,7 +97,7 @@ func (d *Daemon) bounce(ctx context.Context, env message.Envelope, c *message.Co
 	}
 	if len(later) > 0 {
 		env.Recipients = later
-		errs = append(errs, d.Enqueue(ctx, env, d.signed(ctx, g, env, c)))
+		errs = append(errs, d.queue.Enqueue(ctx, env, d.signed(ctx, g, env, c)))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("delivering a report: %w", err)

@@ -42,7 +42,7 @@ func (d *Daemon) buildServers() error {
 func (d *Daemon) smtpOptions(mode smtpd.Mode) smtpd.Options {
 	o := smtpd.Options{
 		Mode: mode, Hostname: d.cfg.Hostname, Domains: d.cfg.Domains,
-		Router: d.board, Deliverer: d.board, Queue: d,
+		Router: d.board, Deliverer: d.board, Queue: d.queue, Report: d.queue.Report,
 		SpoolDir: d.spoolDir(), Limits: d.smtpLimits(), Logger: d.log, Registerer: d.registry,
 	}
 	if d.certs != nil && (mode == smtpd.MX || mode == smtpd.Submission) {

@@ -6,8 +6,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"svc.plus/mailsrvd/config"
+	"svc.plus/mailsrvd/internal/dns"
 	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/internal/status"
+	"svc.plus/mailsrvd/smtpd/relay"
 )
 
 // wayOut is how mail leaves: a relay, or nothing at all.
@@ -17,11 +19,37 @@ type wayOut interface {
 	Close() error
 }
 
-func (d *Daemon) wayOut(c *config.Config, _ prometheus.Registerer) (wayOut, error) {
-	if !c.Relay.Hold {
-		d.log.Warn("this build cannot send mail to other servers yet; it stays in the queue")
+// wayOut builds the relay, or what stands in its place while mail is held.
+func (d *Daemon) wayOut(c *config.Config, reg prometheus.Registerer) (wayOut, error) {
+	if c.Relay.Hold {
+		return held{}, nil
 	}
-	return held{}, nil
+	resolver, err := dns.NewSystem(c.DNS.Resolver)
+	if err != nil {
+		return nil, err
+	}
+	var password string
+	if err := d.o.Groups.Do(func() (err error) {
+		password, err = c.Relay.Password()
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	return relay.New(relay.Options{
+		Hostname: c.Hostname, Resolver: resolver, Policy: tlsPolicy(c.Relay), Logger: d.log, Registerer: reg,
+		Smarthost: relay.Smarthost{Addr: c.Relay.Smarthost, User: c.Relay.User, Password: password, TLS: relay.TLSMode(c.Relay.TLS)},
+	})
+}
+
+// tlsPolicy is what [relay] tls says for the mail exchangers; nil leaves it to
+// the relay.
+func tlsPolicy(r config.Relay) relay.Policy {
+	if r.TLS != string(relay.TLSRequired) {
+		return nil
+	}
+	return func(context.Context, string, relay.Host) (relay.Requirement, error) {
+		return relay.Requirement{Level: relay.Encrypted, ID: "relay.tls"}, nil
+	}
 }
 
 // errHeld is what the queue shows for mail that [relay] hold keeps back.
