@@ -11,6 +11,8 @@ import (
 	"errors"
 	"math/big"
 	"net"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -64,9 +66,16 @@ type harness struct {
 // newHarness starts a server; change may alter its options.
 func newHarness(t testing.TB, change func(*Options)) *harness {
 	t.Helper()
+	return newHarnessOn(t, maildir.Options{}, change)
+}
+
+// newHarnessOn is newHarness with a storage of one's own making.
+func newHarnessOn(t testing.TB, storage maildir.Options, change func(*Options)) *harness {
+	t.Helper()
+	storage.Separator, storage.Hostname = '/', "test"
 	dir := t.TempDir()
 	h := &harness{t: t, auth: &fakeAuth{dir: dir}, conns: make(map[string]*testConn), vars: make(map[string]string)}
-	h.stores = maildir.NewStores(maildir.Options{Separator: '/', Hostname: "test"})
+	h.stores = maildir.NewStores(storage)
 	o := Options{Hostname: "test", Auth: h.auth, Stores: h.stores, InsecureAuth: true, SpoolDir: dir}
 	if change != nil {
 		change(&o)
@@ -312,3 +321,18 @@ func (h *harness) startTLS(name string) {
 }
 
 var errTest = errors.New("test failure")
+
+// removeMessages removes the first n message files of a Maildir in the order of
+// their names.
+func removeMessages(t testing.TB, dir string, n int) {
+	t.Helper()
+	files, err := filepath.Glob(dir + "/cur/*")
+	if err != nil || len(files) < n {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, f := range files[:n] {
+		if err := os.Remove(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -168,6 +168,10 @@ func (v *view) seq(uid maildir.UID) uint32 {
 // collect takes over what the Mailbox has told since the last time.
 func (v *view) collect() {
 	for _, c := range v.watcher.Changes() {
+		if c.Kind == maildir.Reset {
+			v.compare()
+			continue
+		}
 		v.known = max(v.known, c.ModSeq)
 		switch c.Kind {
 		case maildir.Arrived:
@@ -180,8 +184,6 @@ func (v *view) collect() {
 			v.expunged(c.UID)
 		case maildir.Removed:
 			v.removed = true
-		case maildir.Reset:
-			v.compare()
 		}
 	}
 }

@@ -408,3 +408,113 @@ func TestAppendNumbers(t *testing.T) {
 		}
 	}
 }
+
+func TestLongLineTakesALargerBuffer(t *testing.T) {
+	var asked int
+	long := strings.Repeat("1,", 20_000) + "1"
+	d := newTestDecoder("a NOOP\r\nb FETCH "+long+" x\r\nnext\r\n", &asked)
+	d.src = iotest.HalfReader(d.src)
+	d.SetLimits(Limits{Line: 64 << 10})
+	if d.Limits().Line != 64<<10 {
+		t.Fatal("limits were not taken")
+	}
+	d.Start()
+	d.Discard()
+	if err := d.Start(); err != nil {
+		t.Fatal(err)
+	}
+	d.Tag()
+	d.SP()
+	d.Word()
+	d.SP()
+	if n := len(d.Set().Ranges); n != 20_001 {
+		t.Errorf("%d numbers, %v", n, d.Err())
+	}
+	d.SP()
+	d.Atom()
+	if err := d.End(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Start(); err != nil || d.Atom() != "next" {
+		t.Errorf("the next command was lost: %v", err)
+	}
+	d.Close()
+}
+
+func TestAcceptText(t *testing.T) {
+	var asked int
+	d := newTestDecoder("PREVIEW (lazy) (LAZY)x\r\n", &asked)
+	d.Start()
+	d.Word()
+	if !d.AcceptText(" (LAZY)") || d.AcceptText(" (LAZY))") || !d.AcceptText(" (lazy)x") || !d.AtEnd() {
+		t.Error("text was not compared as it should")
+	}
+}
+
+func TestAtLiteral(t *testing.T) {
+	var asked int
+	d := newTestDecoder("a {1}\r\nb\r\n", &asked)
+	d.Start()
+	if d.AtLiteral() {
+		t.Error("a tag is no literal")
+	}
+	d.Tag()
+	d.SP()
+	if !d.AtLiteral() || asked != 0 {
+		t.Error("the literal was not seen, or asked for")
+	}
+}
+
+func TestSilentSourceIsNoEndlessLoop(t *testing.T) {
+	d := NewDecoder(silentReader{}, Hooks{BeforeRead: func(bool) error { return nil }}, testLimits)
+	if err := d.Start(); !errors.Is(err, io.ErrNoProgress) {
+		t.Errorf("Start: %v", err)
+	}
+}
+
+type silentReader struct{}
+
+func (silentReader) Read([]byte) (int, error) { return 0, nil }
+
+func TestHookErrorEndsTheRead(t *testing.T) {
+	d := NewDecoder(strings.NewReader("a NOOP\r\n"), Hooks{BeforeRead: func(bool) error { return errWake }}, testLimits)
+	if err := d.Start(); err != errWake {
+		t.Errorf("Start: %v", err)
+	}
+	var asked int
+	d = newTestDecoder("a {1}\r\nb\r\n", &asked)
+	d.hooks.Continue = func() error { return errWake }
+	d.Start()
+	d.Tag()
+	d.SP()
+	if d.AString(); d.End() != errWake || d.Discard() != errWake {
+		t.Errorf("the error of Continue got lost: %v", d.Err())
+	}
+}
+
+func TestAppendRanges(t *testing.T) {
+	got := string(AppendRanges([]byte("x "), []Range{{1, 1}, {3, 5}, {7, 4294967295}}))
+	if want := "x 1,3:5,7:4294967295"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestErrorsAreForTheClient(t *testing.T) {
+	for line, want := range map[string]string{
+		"":         "Expected an atom, found end of command",
+		" x":       "Expected an atom, found space",
+		"\x07":     "Expected an atom, found byte 0x07",
+		"(":        "Expected an atom, found '('",
+		"\xffabc":  "Expected an atom, found byte 0xff",
+		"a\r\nb c": "",
+	} {
+		var asked int
+		d := newTestDecoder(line+"\r\n", &asked)
+		d.Start()
+		d.Atom()
+		err := d.End()
+		if (err == nil) != (want == "") || err != nil && err.Error() != want {
+			t.Errorf("%q: %v, want %q", line, err, want)
+		}
+	}
+}
