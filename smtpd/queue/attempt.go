@@ -16,6 +16,7 @@ type share struct {
 	item    *Item
 	indexes []int // into item.Recipients
 	rcpts   []message.Recipient
+	tried   bool // an attempt was made
 }
 
 // attempt makes one attempt for a job and records what came of it.
@@ -25,6 +26,7 @@ func (q *Queue) attempt(ctx context.Context, j *job) {
 		return
 	}
 	start := time.Now()
+	sh.tried = true
 	outs := q.transport(ctx, sh)
 	dur := time.Since(start)
 	q.metrics.attempts.Observe(dur.Seconds())
@@ -34,8 +36,8 @@ func (q *Queue) attempt(ctx context.Context, j *job) {
 	q.record(j, sh, outs, dur, ctx.Err() != nil)
 }
 
-// conclude records a verdict without an attempt: time is up, and the
-// destination is known to be down.
+// conclude records a verdict without an attempt: the sender must be told
+// something, and the destination is known to be down.
 func (q *Queue) conclude(ctx context.Context, j *job, verdict message.Outcome) {
 	if j.dest.key == reportKey {
 		q.finish(ctx, j)
@@ -98,7 +100,9 @@ func (q *Queue) drop(j *job) {
 // attempt is not counted and comes again.
 func (q *Queue) putOff(j *job, err error) {
 	q.log.Error("cannot work on a queued message", "queue_id", j.entry.id, "err", err)
-	q.sched.again(j, time.Now().Add(backoff(1, q.o.RetryMin, q.o.RetryMax)))
+	at := j.times
+	at.next = time.Now().Add(backoff(1, q.o.RetryMin, q.o.RetryMax))
+	q.sched.again(j, at)
 }
 
 // transport calls the Transport and makes sure of its answer: one outcome for
@@ -152,25 +156,33 @@ func (q *Queue) record(j *job, sh share, outs []message.Outcome, dur time.Durati
 		return
 	}
 	it, now := sh.item, time.Now()
-	var next time.Time
+	var at times
 	again := false
 	for i, out := range outs {
 		r := &it.Recipients[sh.indexes[i]]
 		if !cancelled || out.Err == nil || !status.IsTemporary(out.Err) {
+			if sh.tried {
+				r.Attempts++
+			}
 			q.settle(it, r, out, now)
 			q.logOutcome(it, r, out, dur)
 		}
-		if r.State == Pending && (!again || r.Next.Before(next)) {
-			again, next = true, r.Next
+		if r.State != Pending {
+			continue
 		}
+		if again {
+			at = at.earliest(q.times(it, r))
+			continue
+		}
+		again, at = true, q.times(it, r)
 	}
-	q.close(j, it, next, again)
+	q.close(j, it, at, again)
 }
 
 // close saves an item after a job has changed it, and ends the job or puts it
 // back for another time. Without anything left to do the item is removed. e.mu
 // is held.
-func (q *Queue) close(j *job, it *Item, next time.Time, again bool) {
+func (q *Queue) close(j *job, it *Item, at times, again bool) {
 	e := j.entry
 	if !it.pending() && !it.owes() {
 		q.end(j)
@@ -181,13 +193,13 @@ func (q *Queue) close(j *job, it *Item, next time.Time, again bool) {
 		return
 	}
 	if it.owes() && !e.held && !q.reporting(e) {
-		e.jobs = append(e.jobs, q.sched.add(e, reportKey, time.Time{}, e.created.Add(q.o.MaxAge)))
+		e.jobs = append(e.jobs, q.sched.add(e, reportKey, times{}))
 	}
 	if !again || e.held {
 		q.drop(j)
 		return
 	}
-	q.sched.again(j, next)
+	q.sched.again(j, at)
 }
 
 // reporting reports whether a job for the item's reports is there. e.mu is

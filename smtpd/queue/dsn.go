@@ -82,40 +82,46 @@ func (d *dsn) compose(original *message.Content) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var b bytes.Buffer
-	d.header(&b, messageID(header))
-	fmt.Fprintf(&b, "This is a report in MIME format.\r\n")
-	d.part(&b, "text/plain; charset=utf-8", "Notification")
-	d.words(&b)
-	if d.utf8 {
-		d.part(&b, "message/global-delivery-status", "Delivery report")
+	var parts bytes.Buffer
+	d.part(&parts, "text/plain; charset=utf-8", "Notification", d.words())
+	d.part(&parts, d.global("message/delivery-status"), "Delivery report", d.fields())
+	if whole != nil {
+		d.part(&parts, d.global("message/rfc822"), "Undelivered message", whole)
 	} else {
-		d.part(&b, "message/delivery-status", "Delivery report")
+		d.part(&parts, d.global("text/rfc822-headers"), "Message headers", header)
 	}
-	d.fields(&b)
-	switch {
-	case whole != nil && d.utf8:
-		d.part(&b, "message/global", "Undelivered message")
-		b.Write(whole)
-	case whole != nil:
-		d.part(&b, "message/rfc822", "Undelivered message")
-		b.Write(whole)
-	case d.utf8:
-		d.part(&b, "message/global-headers", "Message headers")
-		b.Write(header)
-	default:
-		d.part(&b, "text/rfc822-headers", "Message headers")
-		b.Write(header)
-	}
+	var b bytes.Buffer
+	d.header(&b, messageID(header), encoding(parts.Bytes()))
+	b.WriteString("This is a report in MIME format.\r\n")
+	b.Write(parts.Bytes())
 	fmt.Fprintf(&b, "\r\n--%s--\r\n", d.id)
 	return b.Bytes(), nil
 }
 
-func (d *dsn) header(b *bytes.Buffer, about string) {
+// global gives the type that may hold UTF-8 for one that may not (RFC 6533).
+func (d *dsn) global(mediaType string) string {
+	if !d.utf8 {
+		return mediaType
+	}
+	return map[string]string{
+		"message/delivery-status": "message/global-delivery-status",
+		"message/rfc822":          "message/global",
+		"text/rfc822-headers":     "message/global-headers",
+	}[mediaType]
+}
+
+func encoding(b []byte) string {
+	if eightBit(b) {
+		return "8bit"
+	}
+	return "7bit"
+}
+
+func (d *dsn) header(b *bytes.Buffer, about, encoding string) {
 	fmt.Fprintf(b, "From: Mail Delivery System <%s>\r\n", oneLine(d.o.Postmaster))
 	fmt.Fprintf(b, "To: <%s>\r\n", oneLine(d.it.Envelope.ReversePath))
 	fmt.Fprintf(b, "Subject: %s\r\n", d.wording().subject)
-	fmt.Fprintf(b, "Date: %s\r\n", d.now.Format("Mon, 02 Jan 2006 15:04:05 -0700"))
+	fmt.Fprintf(b, "Date: %s\r\n", date(d.now))
 	fmt.Fprintf(b, "Message-ID: <%s@%s>\r\n", d.id, d.o.Hostname)
 	if about != "" {
 		fmt.Fprintf(b, "In-Reply-To: %s\r\nReferences: %s\r\n", about, about)
@@ -123,45 +129,67 @@ func (d *dsn) header(b *bytes.Buffer, about string) {
 	b.WriteString("Auto-Submitted: auto-replied\r\n") // RFC 3834 section 5
 	b.WriteString("MIME-Version: 1.0\r\n")
 	fmt.Fprintf(b, "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"%s\"\r\n", d.id)
-	b.WriteString("Content-Transfer-Encoding: 8bit\r\n\r\n")
+	fmt.Fprintf(b, "Content-Transfer-Encoding: %s\r\n\r\n", encoding)
 }
 
-func (d *dsn) part(b *bytes.Buffer, mediaType, description string) {
-	fmt.Fprintf(b, "\r\n--%s\r\nContent-Type: %s\r\nContent-Description: %s\r\nContent-Transfer-Encoding: 8bit\r\n\r\n", d.id, mediaType, description)
+func date(t time.Time) string { return t.Format("Mon, 02 Jan 2006 15:04:05 -0700") }
+
+func (d *dsn) part(b *bytes.Buffer, mediaType, description string, body []byte) {
+	fmt.Fprintf(b, "\r\n--%s\r\nContent-Type: %s\r\nContent-Description: %s\r\nContent-Transfer-Encoding: %s\r\n\r\n",
+		d.id, mediaType, description, encoding(body))
+	b.Write(body)
 }
 
 // words is the part for people.
-func (d *dsn) words(b *bytes.Buffer) {
+func (d *dsn) words() []byte {
+	var b bytes.Buffer
 	w := d.wording()
-	fmt.Fprintf(b, "This is the mail system at %s.\r\n\r\n%s\r\n", d.o.Hostname, w.intro)
+	fmt.Fprintf(&b, "This is the mail system at %s.\r\n\r\n%s\r\n", d.o.Hostname, w.intro)
 	for _, r := range d.about {
-		fmt.Fprintf(b, "\r\n    <%s>\r\n", oneLine(r.Address))
+		fmt.Fprintf(&b, "\r\n    <%s>\r\n", oneLine(r.Address))
 		if r.Expired {
-			fmt.Fprintf(b, "    Gave up after %s. The last answer was:\r\n", ageText(d.o.MaxAge))
+			fmt.Fprintf(&b, "    Gave up after %s. The last result was:\r\n", ageText(d.o.MaxAge))
 		}
-		if r.Last != nil && r.Last.Remote != "" {
-			fmt.Fprintf(b, "    %s said:\r\n", oneLine(r.Last.Remote))
+		if r.Last != nil && r.Last.Reply != "" && r.Last.Remote != "" {
+			fmt.Fprintf(&b, "    %s said:\r\n", oneLine(r.Last.Remote))
 		}
-		if s := diagnostic(r); s != "" {
-			fmt.Fprintf(b, "    %s\r\n", s)
+		if _, s := diagnostic(r); s != "" {
+			fmt.Fprintf(&b, "    %s\r\n", s)
 		}
 	}
 	if w.outro != "" {
-		fmt.Fprintf(b, "\r\n%s\r\n", w.outro)
+		fmt.Fprintf(&b, "\r\n%s\r\n", w.outro)
 	}
+	return b.Bytes()
 }
 
 // fields is the part for programs (RFC 3464 sections 2.2 and 2.3).
-func (d *dsn) fields(b *bytes.Buffer) {
+func (d *dsn) fields() []byte {
+	var b bytes.Buffer
 	if id := d.it.Envelope.EnvID; id != "" {
-		fmt.Fprintf(b, "Original-Envelope-Id: %s\r\n", oneLine(id))
+		d.field(&b, "Original-Envelope-Id", id)
 	}
-	fmt.Fprintf(b, "Reporting-MTA: dns; %s\r\n", d.o.Hostname)
-	fmt.Fprintf(b, "Arrival-Date: %s\r\n", d.it.Created.Format("Mon, 02 Jan 2006 15:04:05 -0700"))
+	d.field(&b, "Reporting-MTA", "dns; "+d.o.Hostname)
+	d.field(&b, "Arrival-Date", date(d.it.Created))
 	for _, r := range d.about {
 		b.WriteString("\r\n")
-		d.recipient(b, r)
+		d.recipient(&b, r)
 	}
+	return b.Bytes()
+}
+
+// field writes one line; what is not ASCII may stand only in the types of RFC
+// 6533.
+func (d *dsn) field(b *bytes.Buffer, name, value string) {
+	if value = oneLine(value); !d.utf8 {
+		value = strings.Map(func(r rune) rune {
+			if r >= 0x80 {
+				return '?'
+			}
+			return r
+		}, value)
+	}
+	fmt.Fprintf(b, "%s: %s\r\n", name, value)
 }
 
 func (d *dsn) recipient(b *bytes.Buffer, r Recipient) {
@@ -170,25 +198,27 @@ func (d *dsn) recipient(b *bytes.Buffer, r Recipient) {
 		if !ok {
 			kind, address = "rfc822", r.ORcpt
 		}
-		fmt.Fprintf(b, "Original-Recipient: %s; %s\r\n", oneLine(kind), oneLine(address))
+		d.field(b, "Original-Recipient", kind+"; "+address)
 	}
-	kind := "rfc822"
+	kind := "rfc822; "
 	if eightBit([]byte(r.Address)) {
-		kind = "utf-8" // RFC 6533 section 3
+		kind = "utf-8; " // RFC 6533 section 3
 	}
-	fmt.Fprintf(b, "Final-Recipient: %s; %s\r\nAction: %s\r\nStatus: %s\r\n", kind, oneLine(r.Address), d.action(r), d.status(r))
+	d.field(b, "Final-Recipient", kind+r.Address)
+	d.field(b, "Action", d.action(r))
+	d.field(b, "Status", d.status(r))
 	if r.Last == nil {
 		return
 	}
 	if host, _, _ := strings.Cut(r.Last.Remote, "["); host != "" {
-		fmt.Fprintf(b, "Remote-MTA: dns; %s\r\n", oneLine(host))
+		d.field(b, "Remote-MTA", "dns; "+host)
 	}
-	if s := diagnostic(r); s != "" {
-		fmt.Fprintf(b, "Diagnostic-Code: smtp; %s\r\n", s)
+	if kind, s := diagnostic(r); s != "" {
+		d.field(b, "Diagnostic-Code", kind+"; "+s)
 	}
-	fmt.Fprintf(b, "Last-Attempt-Date: %s\r\n", r.Last.At.Format("Mon, 02 Jan 2006 15:04:05 -0700"))
+	d.field(b, "Last-Attempt-Date", date(r.Last.At))
 	if d.kind == ReportDelay {
-		fmt.Fprintf(b, "Will-Retry-Until: %s\r\n", d.it.Created.Add(d.o.MaxAge).Format("Mon, 02 Jan 2006 15:04:05 -0700"))
+		d.field(b, "Will-Retry-Until", date(d.it.Created.Add(d.o.MaxAge)))
 	}
 }
 
@@ -219,21 +249,19 @@ func (d *dsn) status(r Recipient) string {
 	return "2.0.0"
 }
 
-// diagnostic is the reply that decided: the remote host's where there is one,
-// else our own.
-func diagnostic(r Recipient) string {
+// diagnostic is what decided, and its type (RFC 3464 section 2.3.6): the remote
+// host's reply where there is one, else our own finding.
+func diagnostic(r Recipient) (kind, text string) {
 	l := r.Last
 	switch {
-	case l == nil:
-		return ""
+	case l == nil, l.Reply == "" && l.Code == 250:
+		return "", ""
 	case l.Reply != "":
-		return oneLine(l.Reply)
-	case l.Code == 250:
-		return ""
+		return "smtp", oneLine(l.Reply)
 	case l.Enhanced != "":
-		return fmt.Sprintf("%d %s %s", l.Code, l.Enhanced, oneLine(l.Text))
+		return "X-mailsrvd", fmt.Sprintf("%d %s %s", l.Code, l.Enhanced, oneLine(l.Text))
 	}
-	return fmt.Sprintf("%d %s", l.Code, oneLine(l.Text))
+	return "X-mailsrvd", fmt.Sprintf("%d %s", l.Code, oneLine(l.Text))
 }
 
 // headerLimit bounds what is read as a header block.

@@ -94,27 +94,45 @@ func (q *Queue) plan(e *entry, it *Item) {
 	for _, j := range e.jobs {
 		here[j.dest.key] = true
 	}
-	expires := e.created.Add(q.o.MaxAge)
-	next := make(map[string]time.Time)
+	due := make(map[string]times)
 	for i := range it.Recipients {
 		r := &it.Recipients[i]
 		if r.State != Pending {
 			continue
 		}
-		key := q.o.Group(r.Address)
-		if at, ok := next[key]; !ok || r.Next.Before(at) {
-			next[key] = r.Next
+		key, at := q.o.Group(r.Address), q.times(it, r)
+		if other, ok := due[key]; ok {
+			at = at.earliest(other)
 		}
+		due[key] = at
 	}
-	if it.owes() || len(next) == 0 {
-		next[reportKey] = time.Time{}
+	if it.owes() || len(due) == 0 {
+		due[reportKey] = times{}
 	}
-	for key, at := range next {
+	for key, at := range due {
 		if here[key] {
 			continue
 		}
-		e.jobs = append(e.jobs, q.sched.add(e, key, at, expires))
+		e.jobs = append(e.jobs, q.sched.add(e, key, at))
 	}
+}
+
+// times is when a pending recipient is due.
+func (q *Queue) times(it *Item, r *Recipient) times {
+	t := times{next: r.Next, must: it.Created.Add(q.o.MaxAge)}
+	if warn := q.warnAt(it); !r.Delayed && warn.Before(t.must) {
+		t.must = warn
+	}
+	return t
+}
+
+// warnAt is when the sender is to be told that an item still waits; it may lie
+// beyond the item's end.
+func (q *Queue) warnAt(it *Item) time.Time {
+	if q.o.DelayWarning < 0 {
+		return it.Created.Add(q.o.MaxAge)
+	}
+	return it.Created.Add(q.o.DelayWarning)
 }
 
 // reportKey is the destination of the jobs that end an item: they send the

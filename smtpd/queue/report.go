@@ -34,7 +34,7 @@ func (q *Queue) finish(ctx context.Context, j *job) {
 		return
 	}
 	next := time.Now().Add(backoff(e.reportTries, q.o.RetryMin, q.o.RetryMax))
-	q.close(j, it, next, it.owes())
+	q.close(j, it, times{next: next}, it.owes())
 }
 
 // send sends one report about all recipients that owe it. e.mu is held, but

@@ -9,14 +9,33 @@ import (
 )
 
 // job is the work for one item at one destination. Its fields are guarded by
-// the schedule's mutex, except entry, dest and expires, which never change.
+// the schedule's mutex, except entry and dest, which never change.
 type job struct {
-	entry   *entry
-	dest    *destination
-	expires time.Time
-	next    time.Time
-	index   int // in waiting
-	state   jobState
+	entry *entry
+	dest  *destination
+	times
+	index int // in waiting
+	state jobState
+}
+
+// times is when a job is due.
+type times struct {
+	// next is when the next attempt is due.
+	next time.Time
+	// must is when the job needs a result even if its destination is down and
+	// no attempt is made: its sender is to be warned, or its time is up.
+	must time.Time
+}
+
+// earliest joins the times of two recipients of one job.
+func (t times) earliest(u times) times {
+	if u.next.Before(t.next) {
+		t.next = u.next
+	}
+	if u.must.Before(t.must) {
+		t.must = u.must
+	}
+	return t
 }
 
 type jobState uint8
@@ -70,7 +89,7 @@ func newSchedule(o Options) *schedule {
 const maxDown = 15 * time.Minute
 
 // add puts a new job for e in.
-func (s *schedule) add(e *entry, key string, next, expires time.Time) *job {
+func (s *schedule) add(e *entry, key string, at times) *job {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := s.dests[key]
@@ -79,7 +98,7 @@ func (s *schedule) add(e *entry, key string, next, expires time.Time) *job {
 		s.dests[key] = d
 	}
 	d.jobs++
-	j := &job{entry: e, dest: d, expires: expires, next: next, state: waiting}
+	j := &job{entry: e, dest: d, times: at, state: waiting}
 	heap.Push(&s.waiting, j)
 	s.poke()
 	return j
@@ -120,11 +139,11 @@ func (s *schedule) drop(j *job) {
 }
 
 // again puts a job that was handed out back for another time.
-func (s *schedule) again(j *job, next time.Time) {
+func (s *schedule) again(j *job, at times) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.finish(j)
-	j.next, j.state = next, waiting
+	j.times, j.state = at, waiting
 	heap.Push(&s.waiting, j)
 	s.poke()
 }
@@ -165,8 +184,8 @@ func (s *schedule) queueTurn(d *destination) {
 	}
 }
 
-// next hands out a job, with the verdict for it when its time is up and its
-// destination is known to be down. Without a job to do it returns how long
+// next hands out a job, with the verdict for it when it must have a result and
+// its destination is known to be down. Without a job to do it returns how long
 // there will be none, unless wake says otherwise; a negative wait is for ever.
 func (s *schedule) next(now time.Time) (j *job, verdict *message.Outcome, wait time.Duration) {
 	s.mu.Lock()
@@ -197,7 +216,7 @@ func (s *schedule) next(now time.Time) (j *job, verdict *message.Outcome, wait t
 }
 
 // admit moves the jobs whose time has come into line. A job at a destination
-// that is down waits until that is over; if it has no time left, it is handed
+// that is down waits until that is over; if it must have a result, it is handed
 // out with the destination's verdict. mu is held.
 func (s *schedule) admit(now time.Time) (*job, *message.Outcome) {
 	for len(s.waiting) > 0 && !s.waiting[0].next.After(now) {
@@ -210,15 +229,15 @@ func (s *schedule) admit(now time.Time) (*job, *message.Outcome) {
 			s.queueTurn(d)
 			continue
 		}
-		if !now.Before(j.expires) {
+		if !now.Before(j.must) {
 			heap.Pop(&s.waiting)
 			s.hand(j)
 			v := d.verdict
 			return j, &v
 		}
 		j.next = d.until
-		if j.expires.Before(j.next) {
-			j.next = j.expires
+		if j.must.Before(j.next) {
+			j.next = j.must
 		}
 		heap.Fix(&s.waiting, 0)
 	}

@@ -12,7 +12,6 @@ import (
 // settle moves a recipient on by one outcome, and notes which report its
 // sender is owed (RFC 3461 section 5).
 func (q *Queue) settle(it *Item, r *Recipient, out message.Outcome, now time.Time) {
-	r.Attempts++
 	r.Last = resultOf(out, now)
 	r.Next = time.Time{}
 	expires := it.Created.Add(q.o.MaxAge)
@@ -29,15 +28,22 @@ func (q *Queue) settle(it *Item, r *Recipient, out message.Outcome, now time.Tim
 		r.State, r.Expired = Failed, true
 		q.owe(it, r, ReportFailure)
 	default:
-		r.Next = now.Add(backoff(r.Attempts, q.o.RetryMin, q.o.RetryMax)).UTC().Truncate(time.Millisecond)
-		if r.Next.After(expires) {
-			r.Next = expires // one attempt more, at the very end
-		}
-		if q.o.DelayWarning >= 0 && !r.Delayed && now.Sub(it.Created) >= q.o.DelayWarning {
+		if !r.Delayed && !now.Before(q.warnAt(it)) {
 			r.Delayed = true
 			q.owe(it, r, ReportDelay)
 		}
+		r.Next = q.nextAttempt(it, r, now)
 	}
+}
+
+// nextAttempt is when a recipient is tried again: after its back-off, but also
+// when the sender is about to be warned, and once more at the very end.
+func (q *Queue) nextAttempt(it *Item, r *Recipient, now time.Time) time.Time {
+	next := now.Add(backoff(r.Attempts, q.o.RetryMin, q.o.RetryMax)).UTC().Truncate(time.Millisecond)
+	if must := q.times(it, r).must; next.After(must) {
+		return must
+	}
+	return next
 }
 
 // owe notes a report, if the sender wants it and may get it. A later report
