@@ -9,13 +9,15 @@ import (
 	"strings"
 )
 
-// Limits of a header block that is worth looking at, in bytes and fields.
-// Verification is quadratic in the length of a folded field and in the number
-// of fields; within these limits it takes a tenth of a second at most.
+// Limits of a header block that is worth looking at, in bytes, fields and lines
+// of one field. Verification is quadratic in the length of a folded field and in
+// the number of fields; within these limits it takes some tenths of a second at
+// most.
 const (
 	maxField  = 64 << 10
 	maxHeader = 256 << 10
 	maxFields = 2000
+	maxLines  = 2000
 )
 
 // ErrHeader means that the header is too big, or is none.
@@ -44,6 +46,7 @@ type header struct {
 func readHeader(r *bufio.Reader) (*header, error) {
 	h := &header{}
 	var starts []int
+	lines := 0 // of the present field
 	for {
 		line, err := readLine(r, maxHeader-len(h.raw))
 		if err != nil {
@@ -53,13 +56,14 @@ func readHeader(r *bufio.Reader) (*header, error) {
 			break
 		}
 		if line[0] != ' ' && line[0] != '\t' {
-			starts = append(starts, len(h.raw))
+			starts, lines = append(starts, len(h.raw)), 0
 		} else if len(starts) == 0 {
 			return nil, fmt.Errorf("%w: it begins with a continuation line", ErrHeader)
 		}
 		h.raw = append(h.raw, line...)
-		if len(h.raw)-starts[len(starts)-1] > maxField || len(starts) > maxFields {
-			return nil, fmt.Errorf("%w: a field of more than %d bytes, or more than %d fields", ErrHeader, maxField, maxFields)
+		lines++
+		if len(h.raw)-starts[len(starts)-1] > maxField || lines > maxLines || len(starts) > maxFields {
+			return nil, fmt.Errorf("%w: a field of more than %d bytes or %d lines, or more than %d fields", ErrHeader, maxField, maxLines, maxFields)
 		}
 	}
 	return h, h.split(starts)

@@ -72,6 +72,7 @@ func TestVerifyValues(t *testing.T) {
 		{"a selector that is no name", strings.Replace(good, "; s=ed", "; s=e/d", 1), testZone(), PermError},
 		{"too many signed names", "DKIM-Signature: v=1; h=" + strings.Repeat("a:", 300) + "from\r\n" + simpleMail, testZone(), PermError},
 		{"a header beyond measure", "X: " + strings.Repeat("a", maxField) + "\r\n" + good, testZone(), PermError},
+		{"a field of too many lines", "X: y" + strings.Repeat("\r\n ", maxLines) + "\r\n" + good, testZone(), PermError},
 		{"too many fields", strings.Repeat("X: y\r\n", maxFields) + good, testZone(), PermError},
 		{"a header that is none", "hello\r\n" + good, testZone(), PermError},
 	}
@@ -225,6 +226,17 @@ func FuzzVerify(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The worst header within the limits; without them it would take minutes.
+func BenchmarkVerifyFolded(b *testing.B) {
+	long := "Subject: " + strings.Repeat("\r\n "+strings.Repeat("x", 29), maxLines-1) + "\r\n"
+	msg := content(strings.Repeat(long, 4) + sign(b, simpleMail))
+	for b.Loop() {
+		if r := Verify(b.Context(), msg, testZone()); len(r) != 2 || r[0].Value != Pass && r[0].Value != Fail {
+			b.Fatalf("%+v", r)
+		}
+	}
 }
 
 func BenchmarkVerify(b *testing.B) {
