@@ -54,7 +54,9 @@ func (a *Authenticator) Authenticate(ctx context.Context, c Credentials) (Accoun
 
 // attempt is Authenticate without the log.
 func (a *Authenticator) attempt(ctx context.Context, c Credentials) (Account, error) {
+	began := time.Now()
 	name, bad := a.canonical(ctx, c)
+	spent := time.Since(began)
 	key := a.cache.proof(name, c.Password, c.Remote)
 	if bad == nil {
 		if acct, ok := a.cache.get(key); ok {
@@ -70,8 +72,9 @@ func (a *Authenticator) attempt(ctx context.Context, c Credentials) (Account, er
 	if err := sleep(ctx, a.throttle.delay(c.Remote, name)); err != nil {
 		return Account{}, err
 	}
-	// From here on a failure takes the same time for every reason.
-	pad := time.NewTimer(a.o.FailureDelay)
+	// A failure takes the same time for every reason, the look-up of the name
+	// included.
+	pad := time.NewTimer(a.o.FailureDelay - spent)
 	defer pad.Stop()
 	acct, err := Account{}, bad
 	if bad == nil {
@@ -174,6 +177,10 @@ func (a *Authenticator) ask(ctx context.Context, name, password string, remote n
 	return acct, nil
 }
 
+// overflowUID is what the kernel shows for owners that it cannot map, and the
+// system's user "nobody": no files shall belong to it.
+const overflowUID = 65534
+
 // mayHaveMail keeps root and the system's own users out.
 func (a *Authenticator) mayHaveMail(acct Account) error {
 	switch o := acct.Owner; {
@@ -183,6 +190,8 @@ func (a *Authenticator) mayHaveMail(acct Account) error {
 		return fmt.Errorf("uid %d, gid %d: root has no mail here", o.UID, o.GID)
 	case o.UID < a.o.MinUID:
 		return fmt.Errorf("uid %d is less than min_uid %d", o.UID, a.o.MinUID)
+	case o.UID == overflowUID:
+		return fmt.Errorf("uid %d is nobody", o.UID)
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ type fakeBackend struct {
 	mu       sync.Mutex
 	users    map[string]fakeUser
 	takes    time.Duration // how long a check lasts
+	finds    time.Duration // how long a look-up of a known name lasts
 	verifies int
 	lookups  int
 }
@@ -48,12 +49,13 @@ func (b *fakeBackend) Verify(ctx context.Context, name, password string, _ netip
 
 func (b *fakeBackend) Lookup(_ context.Context, name string) (Account, error) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.lookups++
 	u, ok := b.users[name]
+	b.mu.Unlock()
 	if !ok {
 		return Account{}, ErrNoUser
 	}
+	time.Sleep(b.finds)
 	if u.account.Name == "broken" {
 		return Account{}, errors.New("LDAP is away")
 	}
@@ -87,7 +89,7 @@ func fake(t testing.TB, change func(*Options)) (*Authenticator, *fakeBackend) {
 	expired.fail, disabled.fail, away.fail = Fail(Expired, "x"), Fail(Disabled, "x"), errors.New("PAM is away")
 	b := &fakeBackend{users: map[string]fakeUser{
 		"support": user("support", 1001, "right"), "Upper": user("Upper", 1006, "pw"), "root": user("root", 0, "pw"),
-		"daemon": user("daemon", 2, "pw"), "wheel": {password: "pw", account: Account{Name: "wheel", Owner: asuser.Owner{UID: 1007}}},
+		"daemon": user("daemon", 2, "pw"), "nemo": user("nemo", 65534, "pw"), "wheel": {password: "pw", account: Account{Name: "wheel", Owner: asuser.Owner{UID: 1007}}},
 		"self": self, "expired": expired, "disabled": disabled, "broken": broken, "away": away,
 	}}
 	o := Options{Backend: b, Domains: []string{"svc.plus", "Bücher.example"}}
@@ -132,6 +134,7 @@ func TestAuthenticate(t *testing.T) {
 		{"no name", "@svc.plus", "right", "", Refused},
 		{"root", "root", "pw", "", Refused},
 		{"a system user", "daemon", "pw", "", Refused},
+		{"the user of nobody", "nemo", "pw", "", Refused},
 		{"the root group", "wheel", "pw", "", Refused},
 		{"the daemon's own identity", "self", "pw", "self", 0},
 		{"expired", "expired", "pw", "", Expired},
@@ -178,10 +181,10 @@ func TestUnknownNameIsAskedLikeAKnownOne(t *testing.T) {
 }
 
 func TestFailuresTakeTheSameTime(t *testing.T) {
-	for _, name := range []string{"support", "nobody", "root", "a/b", "support@example.org", "", "expired", "away"} {
+	for _, name := range []string{"support", "nobody", "Nobody", "Upper", "root", "a/b", "support@example.org", "", "expired", "away"} {
 		synctest.Test(t, func(t *testing.T) {
 			a, b := fake(t, nil)
-			b.takes = 40 * time.Millisecond
+			b.takes, b.finds = 40*time.Millisecond, 30*time.Millisecond
 			began := time.Now()
 			if _, err := logIn(t.Context(), a, name, "x"); err == nil {
 				t.Fatal("no failure")
@@ -327,6 +330,7 @@ func TestLookup(t *testing.T) {
 		{"", "", ErrNoUser},
 		{"root", "", ErrNoUser},
 		{"daemon", "", ErrNoUser},
+		{"nemo", "", ErrNoUser},
 		{"broken", "", &Error{}},
 	}
 	for _, c := range cases {
@@ -349,5 +353,16 @@ func TestOptionsCheckTellsAllProblems(t *testing.T) {
 	}
 	if _, err := New(Options{}); err == nil {
 		t.Error("New without a back end")
+	}
+}
+
+func BenchmarkAuthenticateFromMemory(b *testing.B) {
+	a, _ := fake(b, nil)
+	c := Credentials{Login: "support@svc.plus", Password: "right", Remote: home, Service: "imap"}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := a.Authenticate(b.Context(), c); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -13,6 +13,7 @@ const maxResponse = 2*maxLogin + maxPassword + 2
 // plainServer is the server of PLAIN (RFC 4616).
 type plainServer struct {
 	verify func(login, password string) error
+	asked  bool // the empty challenge was sent
 	done   bool
 }
 
@@ -29,7 +30,8 @@ func (p *plainServer) Next(response []byte) (challenge []byte, done bool, err er
 	if p.done {
 		return nil, true, sasl.ErrUnexpectedClientResponse
 	}
-	if response == nil {
+	if response == nil && !p.asked {
+		p.asked = true
 		return nil, false, nil
 	}
 	p.done = true

@@ -48,6 +48,7 @@ func TestPlain(t *testing.T) {
 		{"UTF-8", []string{"\x00jürgen\x00grüße"}, "jürgen|grüße", -1},
 		{"empty name", []string{"\x00\x00x"}, "", Malformed},
 		{"empty", []string{""}, "", Malformed},
+		{"asked and nothing said", []string{"<nil>", "<nil>"}, "", Malformed},
 		{"one NUL", []string{"tim\x00x"}, "", Malformed},
 		{"a NUL in the password", []string{"\x00tim\x00x\x00y"}, "", Malformed},
 		{"not UTF-8", []string{"\x00t\xffm\x00x"}, "", Malformed},

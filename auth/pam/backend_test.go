@@ -11,13 +11,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	linuxpam "github.com/msteinert/pam/v2"
 
 	"svc.plus/mailsrvd/auth"
+	"svc.plus/mailsrvd/auth/internal/backendtest"
 )
 
 const unixService = "auth required pam_unix.so nodelay\naccount required pam_unix.so\n"
@@ -126,22 +126,9 @@ func TestVerifySystemUsers(t *testing.T) {
 	}
 }
 
-func TestVerifyRunsInParallel(t *testing.T) {
+func TestBackendKeepsThePromises(t *testing.T) {
 	b := backend(t, service(t, unixService))
-	name := newUser(t)
-	var wg sync.WaitGroup
-	for i := range 24 {
-		password, want := "right", "ok"
-		if i%2 == 1 {
-			password, want = fmt.Sprint("wrong", i), "refused"
-		}
-		wg.Go(func() {
-			if err := b.Verify(t.Context(), name, password, remote); kindName(err) != want {
-				t.Errorf("%s: %v", password, err)
-			}
-		})
-	}
-	wg.Wait()
+	backendtest.Run(t, b, newUser(t), "right")
 	for range cap(b.workers) { // all places become free
 		b.workers <- struct{}{}
 	}
@@ -327,6 +314,16 @@ func TestAuthenticatorOverPAM(t *testing.T) {
 		got, err := a.Authenticate(t.Context(), auth.Credentials{Login: c.login, Password: c.password, Service: "test"})
 		if kindName(err) != c.want || err == nil && got.Name != name {
 			t.Errorf("%s %s: %+v %v", c.login, c.password, got, err)
+		}
+	}
+}
+
+func BenchmarkLookup(b *testing.B) {
+	be := backend(b, service(b, unixService))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := be.Lookup(b.Context(), "nobody"); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

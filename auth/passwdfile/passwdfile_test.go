@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"svc.plus/mailsrvd/auth"
+	"svc.plus/mailsrvd/auth/internal/backendtest"
 )
 
 // write puts text into a passwd-file. It replaces the file, as editors do.
@@ -86,6 +87,15 @@ func TestVerifyAndLookup(t *testing.T) {
 	if _, err := b.Lookup(t.Context(), "nobody"); !errors.Is(err, auth.ErrNoUser) {
 		t.Errorf("err = %v", err)
 	}
+}
+
+func TestBackendKeepsThePromises(t *testing.T) {
+	field, err := HashFast("right")
+	if err != nil {
+		t.Fatal(err)
+	}
+	backendtest.Run(t, open(t, "alice:"+field+":1000:1000::/home/alice\n"), "alice", "right")
+	backendtest.Run(t, open(t, "bob:{PLAIN}right::::/srv/bob\n"), "bob", "right")
 }
 
 func TestAllProblemsAreToldByLine(t *testing.T) {
