@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
 
@@ -54,15 +53,6 @@ func testZone(more ...string) LookupTXT {
 }
 
 func content(s string) *message.Content { return message.FromBytes([]byte(s)) }
-
-func text(t testing.TB, c *message.Content) string {
-	t.Helper()
-	b, err := io.ReadAll(c.NewReader())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
 
 // sign returns the message with its signatures.
 func sign(t testing.TB, msg string) string {
