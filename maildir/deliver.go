@@ -83,6 +83,9 @@ type stored struct {
 }
 
 func (s *Store) deliver(ctx context.Context, name string, c *message.Content, d Delivery) (done stored, dir string, err error) {
+	if _, err := s.dirOf(name); err != nil {
+		return done, "", err
+	}
 	if err := s.checkQuota(ctx, c); err != nil {
 		return done, "", err
 	}
@@ -223,7 +226,7 @@ func copyLF(w io.Writer, r io.Reader, size int64) (physical, virtual int64, err 
 			more, rerr = r.Read(buf[held+n:])
 			n += more
 		}
-		if rerr != nil && rerr != io.EOF && rerr != io.ErrUnexpectedEOF {
+		if rerr != nil && rerr != io.EOF {
 			return physical, virtual, rerr
 		}
 		done = rerr != nil
