@@ -26,6 +26,9 @@ func (o checkOptions) run(ctx context.Context, path string) (config.Problems, er
 	} {
 		check(ctx)
 	}
+	if !problems.HasErrors() && !ck.problems.HasErrors() {
+		ck.rooms(ctx)
+	}
 	if o.dns && !problems.HasErrors() {
 		ck.dns(ctx)
 	}

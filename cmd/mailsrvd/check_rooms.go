@@ -126,6 +126,15 @@ func (ck *checker) files(context.Context) {
 	}
 }
 
+// rooms asks the rooms that look at more than single keys.
+func (ck *checker) rooms(ctx context.Context) {
+	for _, p := range daemon.Check(ctx, ck.cfg) {
+		for _, err := range flatten(p.Err) {
+			ck.errorAt(p.Key, err.Error(), "see the message")
+		}
+	}
+}
+
 // dns compares the zones with what the domains need.
 func (ck *checker) dns(ctx context.Context) {
 	findings, err := checkDNS(ctx, ck.cfg, nil)

@@ -63,6 +63,7 @@ type Daemon struct {
 	servers  []*server
 	raw      []net.Listener // opened, and not yet handed to a server
 
+	logins    atomic.Value // string: why nobody can log in, "" if one can
 	reloading sync.Mutex   // one reload at a time
 	reloaded  atomic.Int64 // when the last one was, in Unix nanoseconds
 }
@@ -100,6 +101,7 @@ func (d *Daemon) build(ctx context.Context) error {
 		return err
 	}
 	d.board = newSwitchboard(g)
+	d.checkLogins(ctx, c)
 	if d.queue, err = queue.Open(d.queueOptions()); err != nil {
 		return fmt.Errorf("%s: %w", c.Where("state_dir"), err)
 	}
@@ -128,15 +130,20 @@ func (d *Daemon) directories() error {
 func (d *Daemon) spoolDir() string { return d.cfg.StateDir + "/spool" }
 
 func (d *Daemon) queueOptions() queue.Options {
-	q := d.cfg.Queue
-	warning := q.DelayWarning
+	o := queueOptions(d.cfg)
+	o.Transport, o.Bounce, o.HoldNew, o.Logger, o.Registerer = d, d.bounce, d.holds, d.log, d.registry
+	return o
+}
+
+// queueOptions are those that the configuration gives.
+func queueOptions(c *config.Config) queue.Options {
+	warning := c.Queue.DelayWarning
 	if warning == 0 {
 		warning = -1
 	}
 	return queue.Options{
-		Dir: d.cfg.QueueDir(), Hostname: d.cfg.Hostname, Postmaster: "postmaster@" + d.cfg.Domain(),
-		MaxAge: q.MaxAge, RetryMin: q.RetryMin, RetryMax: q.RetryMax, DelayWarning: warning,
-		Transport: d, Bounce: d.bounce, HoldNew: d.holds, Logger: d.log, Registerer: d.registry,
+		Dir: c.QueueDir(), Hostname: c.Hostname, Postmaster: "postmaster@" + c.Domain(),
+		MaxAge: c.Queue.MaxAge, RetryMin: c.Queue.RetryMin, RetryMax: c.Queue.RetryMax, DelayWarning: warning,
 	}
 }
 
@@ -243,6 +250,7 @@ func (d *Daemon) loadCertificates() error {
 		d.log.Warn("certificate", "err", err)
 	}
 	d.certs = certs
+	d.registry.MustRegister(d.expiry())
 	return nil
 }
 

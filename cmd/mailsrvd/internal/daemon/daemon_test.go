@@ -282,3 +282,39 @@ func TestQueueOfARunningDaemonIsLocked(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestBackEndThatLetsNobodyInIsReported(t *testing.T) {
+	d := newDaemon(t)
+	if err := d.Health(); err != nil {
+		t.Fatal(err)
+	}
+	edit(t, d.cfg.File, "backend = \"passwd-file\"", "backend = \"pam\"\n[auth.pam]\nservice = \"no-such-service\"")
+	edit(t, d.cfg.File, "postmaster = \"alice\"", "postmaster = \"x@example.net\"")
+	if err := os.WriteFile(filepath.Join(filepath.Dir(d.cfg.File), "aliases"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Reload(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Health(); err == nil || !strings.Contains(err.Error(), "logins fail") || !strings.Contains(d.summary(), "no-such-service") {
+		t.Errorf("health %v, status %s", err, d.summary())
+	}
+}
+
+func TestCheckAsksRelayAndQueue(t *testing.T) {
+	d := newDaemon(t)
+	if ps := Check(ctx, d.cfg); len(ps) > 0 {
+		t.Errorf("%+v", ps)
+	}
+	c := *d.cfg
+	c.StateDir = d.cfg.File // a file
+	c.Relay.Hold = false
+	c.DNS.Resolver = "not an address"
+	keys := map[string]bool{}
+	for _, p := range Check(ctx, &c) {
+		keys[p.Key] = true
+	}
+	if !keys["state_dir"] || !keys["dns.resolver"] {
+		t.Errorf("%v", keys)
+	}
+}

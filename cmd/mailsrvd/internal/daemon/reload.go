@@ -43,7 +43,7 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
 	start := time.Now()
-	err := d.reload()
+	err := d.reload(ctx)
 	if err != nil {
 		d.log.Error("reload refused, the old configuration stays", "err", err)
 		return err
@@ -53,7 +53,7 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	return nil
 }
 
-func (d *Daemon) reload() error {
+func (d *Daemon) reload(ctx context.Context) error {
 	var c *config.Config
 	err := d.o.Groups.Do(func() (err error) {
 		c, err = config.Load(d.cfg.File)
@@ -77,6 +77,7 @@ func (d *Daemon) reload() error {
 		d.o.Level.Set(c.Log.Level())
 	}
 	g.auth.Forget()
+	d.checkLogins(ctx, c)
 	if keys := needRestart(d.cfg, c); len(keys) > 0 {
 		d.log.Warn("these keys take effect after a restart only", "keys", strings.Join(keys, " "))
 	}

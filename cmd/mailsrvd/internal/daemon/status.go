@@ -1,13 +1,17 @@
 package daemon
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/admin"
+	"svc.plus/mailsrvd/config"
 	"svc.plus/mailsrvd/internal/listen"
 )
 
@@ -52,5 +56,34 @@ func (d *Daemon) Health() error {
 	if free := fs.Bavail * uint64(fs.Bsize); free < lowSpace {
 		return fmt.Errorf("only %d MiB free for the queue", free>>20)
 	}
+	if why, _ := d.logins.Load().(string); why != "" {
+		return errors.New("logins fail: " + why)
+	}
 	return nil
+}
+
+// checkLogins asks the back end for what makes every login fail, such as a
+// shadow file that cannot be read: users would only hear that their password is
+// wrong.
+func (d *Daemon) checkLogins(ctx context.Context, c *config.Config) {
+	var err error
+	if p, f := BackendOptions(c, d.o.Groups, d.log, nil); p != nil {
+		err = p.Check(ctx)
+	} else {
+		err = f.Check(ctx)
+	}
+	why := ""
+	if err != nil {
+		why = err.Error()
+		d.log.Error("nobody can log in", "err", err)
+	}
+	d.logins.Store(why)
+}
+
+// expiry is a metric: when the first certificate ends.
+func (d *Daemon) expiry() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "mailsrvd_tls_certificate_not_after_seconds",
+		Help: "When the first of the certificates ends, in Unix time.",
+	}, func() float64 { return float64(d.certs.NotAfter().Unix()) })
 }

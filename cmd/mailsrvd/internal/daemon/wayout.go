@@ -24,21 +24,31 @@ func (d *Daemon) wayOut(c *config.Config, reg prometheus.Registerer) (wayOut, er
 	if c.Relay.Hold {
 		return held{}, nil
 	}
-	resolver, err := dns.NewSystem(c.DNS.Resolver)
-	if err != nil {
-		return nil, err
-	}
-	var password string
+	var o relay.Options
 	if err := d.o.Groups.Do(func() (err error) {
-		password, err = c.Relay.Password()
+		o, err = relayOptions(c)
 		return err
 	}); err != nil {
 		return nil, err
 	}
-	return relay.New(relay.Options{
-		Hostname: c.Hostname, Resolver: resolver, Policy: tlsPolicy(c.Relay), Logger: d.log, Registerer: reg,
+	o.Logger, o.Registerer = d.log, reg
+	return relay.New(o)
+}
+
+// relayOptions are those that the configuration gives. It reads the password.
+func relayOptions(c *config.Config) (relay.Options, error) {
+	resolver, err := dns.NewSystem(c.DNS.Resolver)
+	if err != nil {
+		return relay.Options{}, err
+	}
+	password, err := c.Relay.Password()
+	if err != nil {
+		return relay.Options{}, err
+	}
+	return relay.Options{
+		Hostname: c.Hostname, Resolver: resolver, Policy: tlsPolicy(c.Relay),
 		Smarthost: relay.Smarthost{Addr: c.Relay.Smarthost, User: c.Relay.User, Password: password, TLS: relay.TLSMode(c.Relay.TLS)},
-	})
+	}, nil
 }
 
 // tlsPolicy is what [relay] tls says for the mail exchangers; nil leaves it to
