@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	"svc.plus/mailsrvd/internal/observe"
 )
 
 const filterFile = "../deploy/fail2ban/filter.d/mailsrvd.conf"
@@ -37,15 +39,16 @@ func failregex(t *testing.T) []*regexp.Regexp {
 	return all
 }
 
-// logLines are what attempts leave in the log, in the text or the JSON form.
-func logLines(t *testing.T, json bool, attempts ...Credentials) []string {
+// logLines are what attempts leave in the log, in one of the daemon's formats.
+func logLines(t *testing.T, format string, attempts ...Credentials) []string {
+	t.Helper()
 	var out bytes.Buffer
-	h := slog.Handler(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	if json {
-		h = slog.NewJSONHandler(&out, nil)
+	log, err := observe.NewLogger(&out, format, slog.LevelDebug)
+	if err != nil {
+		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		a, _ := fake(t, func(o *Options) { o.Logger = slog.New(h) })
+		a, _ := fake(t, func(o *Options) { o.Logger = log })
 		for _, c := range attempts {
 			a.Authenticate(t.Context(), c)
 		}
@@ -65,7 +68,7 @@ var forgeries = []string{
 }
 
 func TestLogLineIsStable(t *testing.T) {
-	got := logLines(t, false, Credentials{Login: "support", Password: "wrong", Remote: netip.MustParseAddr("::ffff:192.0.2.1"), Service: "imap"})
+	got := logLines(t, "text", Credentials{Login: "support", Password: "wrong", Remote: netip.MustParseAddr("::ffff:192.0.2.1"), Service: "imap"})
 	if len(got) != 1 || !strings.Contains(got[0], ` level=WARN msg="auth failed" user=support ip=192.0.2.1 service=imap kind=refused `) {
 		t.Errorf("%q", got)
 	}
@@ -75,16 +78,17 @@ func TestLogLineIsStable(t *testing.T) {
 }
 
 func TestFilterFindsEveryFailureAndNoForgery(t *testing.T) {
-	for _, json := range []bool{false, true} {
+	for _, format := range []string{"text", "journal", "json"} {
 		for _, name := range append([]string{"support", "nobody@example.org", strings.Repeat("x", 5000)}, forgeries...) {
 			for _, ip := range []string{"192.0.2.1", "2001:db8::1"} {
-				lines := logLines(t, json, Credentials{Login: name, Password: "x", Remote: netip.MustParseAddr(ip), Service: "imap"})
+				lines := logLines(t, format, Credentials{Login: name, Password: "x", Remote: netip.MustParseAddr(ip), Service: "imap"})
 				if len(lines) != 1 {
 					t.Fatalf("%q left %d lines", name, len(lines))
 				}
+				line := strings.TrimPrefix(lines[0], "<4>") // as the journal does
 				for _, prefix := range []string{"", "host mailsrvd[123]: ", "Nov 25 02:12:31 host mailsrvd[123]: "} {
-					if got := banned(t, prefix+lines[0]); got != ip {
-						t.Errorf("json %v: %q bans %q", json, prefix+lines[0], got)
+					if got := banned(t, prefix+line); got != ip {
+						t.Errorf("%s: %q bans %q", format, prefix+line, got)
 					}
 				}
 			}
@@ -110,7 +114,7 @@ func TestFilterLeavesOthersAlone(t *testing.T) {
 		{Login: "away", Password: "pw", Remote: home, Service: "imap"},
 		{Login: "support", Password: "wrong", Service: "test"},
 	} {
-		for _, line := range logLines(t, false, c) {
+		for _, line := range logLines(t, "text", c) {
 			if got := banned(t, line); got != "" {
 				t.Errorf("%q bans %s", line, got)
 			}
@@ -128,9 +132,10 @@ func TestFilterWorksInFail2ban(t *testing.T) {
 	for _, name := range append([]string{"support"}, forgeries...) {
 		attempts = append(attempts, Credentials{Login: name, Password: "x", Remote: home, Service: "submission"})
 	}
-	log = append(logLines(t, false, attempts...), logLines(t, true, attempts...)...)
+	log = append(logLines(t, "text", attempts...), logLines(t, "json", attempts...)...)
+	log = append(log, logLines(t, "journal", attempts...)...)
 	want := len(log)
-	log = append(log, logLines(t, false, Credentials{Login: "expired", Password: "pw", Remote: home, Service: "imap"})...)
+	log = append(log, logLines(t, "text", Credentials{Login: "expired", Password: "pw", Remote: home, Service: "imap"})...)
 	file := filepath.Join(t.TempDir(), "mail.log")
 	if err := os.WriteFile(file, []byte(strings.Join(log, "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
