@@ -24,7 +24,7 @@ func (sw *sweep) refreshList(f *folder) error {
 		m.list = listState{}
 		if !m.loaded {
 			m.mu.Lock()
-			m.recs, m.byBase, m.ext, m.next, m.dead = nil, map[string]int32{}, map[UID]string{}, 1, 0
+			m.clear()
 			m.mu.Unlock()
 		}
 	}
@@ -32,6 +32,13 @@ func (sw *sweep) refreshList(f *folder) error {
 		sw.both = true
 	}
 	return err
+}
+
+// clear forgets what a list gave that is not used after all, before anything was
+// announced. m.mu is held.
+func (m *Mailbox) clear() {
+	m.recs, m.byBase, m.ext = nil, map[string]int32{}, map[UID]string{}
+	m.validity, m.next, m.dead = 0, 1, 0
 }
 
 // adopt takes records of the uidlist into memory.
@@ -53,7 +60,8 @@ func (m *Mailbox) adopt(r *listRead) error {
 		return fmt.Errorf("UIDVALIDITY changed from %d to %d: %w", m.validity, h.validity, ErrRemoved)
 	}
 	var listed []bool
-	if !m.loaded {
+	if !m.loaded && r.whole {
+		m.clear()
 		m.validity, m.guid, m.words = h.validity, h.guid, h.words
 		lines := strings.Count(r.text, "\n")
 		m.recs = make([]record, 0, lines+lines/8+16)
@@ -72,7 +80,7 @@ func (m *Mailbox) adopt(r *listRead) error {
 		if l.uid < known {
 			return // expunged long ago
 		}
-		if m.loaded { // do not keep the whole text for one name
+		if !r.whole || m.loaded { // do not keep the whole text for one name
 			l.base, l.ext = strings.Clone(l.base), strings.Clone(l.ext)
 		}
 		m.addRecord(l.uid, l.base, l.ext)

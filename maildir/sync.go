@@ -220,6 +220,7 @@ func (sw *sweep) decide(f *folder) (sweepResult, error) {
 	if missing && !sw.quiet && sw.tries < maxSweeps {
 		return sweepPause, nil
 	}
+	sw.bury()
 	if sw.listIsEmptied(f) {
 		noList = true
 		sw.freshList()
@@ -373,15 +374,22 @@ func (sw *sweep) lost(r *record) bool {
 	return sw.both || r.state&(recNew|recUnseen) != 0
 }
 
-// settle makes the picture known: expunges first, then arrivals.
-func (sw *sweep) settle(f *folder) {
+// bury expunges what this sweep has not seen.
+func (sw *sweep) bury() {
 	m := sw.m
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	for i := range m.recs {
 		if sw.lost(&m.recs[i]) {
 			m.drop(i)
 		}
 	}
+}
+
+// settle announces what has arrived.
+func (sw *sweep) settle(f *folder) {
+	m := sw.m
+	m.mu.Lock()
 	var at ModSeq
 	for i := range m.recs {
 		r := &m.recs[i]

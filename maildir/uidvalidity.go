@@ -52,22 +52,29 @@ func validityMarker(v uint32) string { return fmt.Sprintf("%s.%08x", validityNam
 // currentValidity reads the markers; of several the greatest holds and the
 // others are removed. 0 means that there is none.
 func (f *folder) currentValidity() (uint32, error) {
-	names, err := f.names()
+	all, err := f.markers()
 	if err != nil {
 		return 0, err
 	}
 	var cur uint32
-	for _, name := range names {
-		v, ok := parseMarker(name)
-		if !ok {
-			continue
-		}
+	for _, v := range all {
 		if cur != 0 {
 			f.root.Remove(validityMarker(min(cur, v)))
 		}
 		cur = max(cur, v)
 	}
 	return cur, nil
+}
+
+// markers lists the values of all markers.
+func (f *folder) markers() (all []uint32, err error) {
+	names, err := f.names()
+	for _, name := range names {
+		if v, ok := parseMarker(name); ok {
+			all = append(all, v)
+		}
+	}
+	return all, err
 }
 
 func parseMarker(name string) (uint32, bool) {
@@ -92,7 +99,14 @@ func (f *folder) firstValidity() (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	return v, file.Close()
+	file.Close()
+	// Another process may have made this marker, and renamed it since we looked:
+	// then the value is taken, and there is another marker.
+	if all, err := f.markers(); err != nil || len(all) != 1 || all[0] != v {
+		f.root.Remove(validityMarker(v))
+		return 0, errors.Join(err, fs.ErrExist)
+	}
+	return v, nil
 }
 
 // noteValidity repeats the value for people; a failure loses nothing.
