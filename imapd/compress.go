@@ -28,7 +28,7 @@ func (s *session) compress(*call) error {
 		}
 		s.deflate = &deflater{w: (*deadlineWriter)(s)}
 		s.enc.Replace(s.deflate)
-		s.dec.Wrap(func(r io.Reader) io.Reader { return flate.NewReader(r) })
+		s.dec.Wrap(func(r io.Reader) io.Reader { return newInflater(r) })
 		return nil
 	}
 	return nil

@@ -199,7 +199,7 @@ func (s *session) logEnd(err error) {
 	switch {
 	case errors.Is(err, errLogout):
 		reason = "logout"
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		reason = "disconnected"
 	}
 	level := slog.LevelInfo
