@@ -80,7 +80,7 @@ func (a *app) runDev(ctx context.Context, o devOptions) error {
 		}, os.Args[0]))
 	})
 	if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, control.ErrInUse) || errors.Is(err, queue.ErrLocked) {
-		return fmt.Errorf("%w\nIf another mailsrvd dev is running, --dir and --port-base 3000 make a second one.", err)
+		return fmt.Errorf("%w\nIf another mailsrvd dev is running, --dir and --port-base 3000 make a second one", err)
 	}
 	return err
 }

@@ -1,0 +1,225 @@
+package config
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestEveryKeyReachesItsField sets each key to a value that is not its default
+// and looks at the field: a key bound to the wrong one would go unseen.
+func TestEveryKeyReachesItsField(t *testing.T) {
+	const text = `
+hostname = "MAIL.Example.org"
+domains = ["Example.org", "second.example"]
+postmaster = "Carol"
+state_dir = "/s"
+run_dir = "r"
+user = "u"
+[listen]
+mx = ["127.0.0.1:1", ":2"]
+submission = "127.0.0.1:3"
+submissions = "127.0.0.1:4"
+imap = "[::1]:5"
+imaps = "127.0.0.1:6"
+lmtp = "./l.sock"
+metrics = "127.0.0.1:7"
+[tls]
+certificate = "c"
+key = "k"
+min_version = "1.3"
+[[tls.extra]]
+certificate = "c2"
+key = "k2"
+[auth]
+backend = "passwd-file"
+[auth.pam]
+service = "svc"
+[auth.passwd_file]
+path = "pw"
+[mail]
+location = "/var/mail/%u"
+group = "g"
+message_size_limit = "1MiB"
+min_uid = 500
+recipient_delimiter = "-"
+[lda]
+detail_folder = true
+mailbox_autocreate = true
+mailbox_autosubscribe = true
+quota_full_tempfail = true
+[submission]
+check_sender = false
+senders_file = "sf"
+[imap]
+separator = "/"
+idle_timeout = "45m"
+disable = "COMPRESS=DEFLATE"
+[[dkim]]
+domain = "Example.org"
+selector = "sel"
+key = "dk"
+[queue]
+max_age = "3d"
+retry_min = "2m"
+retry_max = "3h"
+delay_warning = "0"
+[relay]
+smarthost = "smart.example:587"
+user = "ru"
+password_file = "rp"
+tls = "required"
+hold = true
+[dns]
+resolver = "127.0.0.1:53"
+[aliases]
+file = "al"
+allow_include = true
+[[aliases.domain]]
+domain = "second.example"
+file = "al2"
+[limits]
+connections = 10
+connections_per_ip = 5
+connections_per_user = 6
+auth_failures = 7
+recipients = 200
+trusted = ["10.1.2.3/8", "2001:db8::1"]
+[log]
+level = "debug"
+format = "json"
+`
+	c, problems := Parse("/e/m.toml", text)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	for _, tt := range []struct{ got, want any }{
+		{c.Hostname, "mail.example.org"},
+		{fmt.Sprint(c.Domains), "[example.org second.example]"},
+		{c.Domain(), "example.org"},
+		{c.Postmaster, "carol"},
+		{c.StateDir, "/s"}, {c.QueueDir(), "/s/queue"}, {c.CacheDir(), "/s/cache"},
+		{c.RunDir, "/e/r"}, {c.Socket("lda"), "/e/r/lda.sock"},
+		{c.User, "u"},
+		{fmt.Sprint(c.Listen), "{[127.0.0.1:1 :2] [127.0.0.1:3] [127.0.0.1:4] [[::1]:5] [127.0.0.1:6] [/e/l.sock] [127.0.0.1:7]}"},
+		{c.TLS.KeyPair, KeyPair{"/e/c", "/e/k"}},
+		{fmt.Sprint(c.TLS.Extra), "[{/e/c2 /e/k2}]"},
+		{c.TLS.MinVersion(), uint16(tls.VersionTLS13)},
+		{c.Auth, Auth{Backend: "passwd-file", PAM: PAM{"svc"}, PasswdFile: PasswdFile{"/e/pw"}}},
+		{c.Mail, Mail{"/var/mail/%u", "g", 1 << 20, 500, "-"}},
+		{c.LDA, LDA{true, true, true, true}},
+		{c.Submission, Submission{false, "/e/sf"}},
+		{fmt.Sprint(c.IMAP), "{/ 45m0s [COMPRESS=DEFLATE]}"},
+		{fmt.Sprint(c.DKIM), "[{example.org sel /e/dk}]"},
+		{c.Queue, Queue{72 * time.Hour, 2 * time.Minute, 3 * time.Hour, 0}},
+		{c.Relay, Relay{"smart.example:587", "ru", "/e/rp", "required", true}},
+		{c.DNS.Resolver, "127.0.0.1:53"},
+		{fmt.Sprint(c.Aliases), "{/e/al true [{second.example /e/al2}]}"},
+		{fmt.Sprint(c.Limits), "{10 5 6 7 200 [10.0.0.0/8 2001:db8::1/128]}"},
+		{c.Log.Level(), slog.LevelDebug}, {c.Log.Format, "json"},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("got %v, want %v", tt.got, tt.want)
+		}
+	}
+	names, pairs := c.TLS.Pairs()
+	if fmt.Sprint(names) != "[tls tls.extra[0]]" || pairs[1].Key != "/e/k2" {
+		t.Errorf("%q %v", names, pairs)
+	}
+	for _, s := range allSections() { // the text above must grow with the keys
+		name := s.name
+		if s.each != nil {
+			name += "[0]"
+		}
+		for _, k := range s.keys {
+			if !c.Given(join(name, k.name)) {
+				t.Errorf("%s is not in this test", join(name, k.name))
+			}
+		}
+	}
+}
+
+// TestWrongTypesAreNamed gives every key a value of a type that it cannot have.
+func TestWrongTypesAreNamed(t *testing.T) {
+	for _, s := range allSections() {
+		for _, k := range s.keys {
+			for _, wrong := range []string{"1.5", "2026-01-01", "{a = 1}", "[[1]]"} {
+				heading := ""
+				if s.name != "" {
+					heading = s.heading() + "\n"
+				}
+				_, problems := Parse("m.toml", heading+k.name+" = "+wrong+"\n")
+				found := false
+				for _, p := range problems {
+					if lastPart(p.Key) == k.name && strings.Contains(p.Text, "must be") && p.Mend != "" && p.Line > 0 {
+						found = true
+					}
+				}
+				if !found {
+					t.Errorf("%s = %s:\n%v", join(s.name, k.name), wrong, problems)
+				}
+			}
+		}
+	}
+}
+
+func TestInlineTablesAreSections(t *testing.T) {
+	c, problems := Parse("/e/m.toml", `hostname = "a.example"
+domains = "a.example"
+tls = {certificate = "c", key = "k", extra = [{certificate = "c2", key = "k2"}]}
+dkim = [{domain = "a.example", key = "k"}, {domain = "a.example", selector = "s2", kei = "k"}]
+queue.max_age = "1d"
+`)
+	if c.TLS.Key != "/e/k" || len(c.TLS.Extra) != 1 || len(c.DKIM) != 2 || c.Queue.MaxAge != 24*time.Hour {
+		t.Errorf("%+v", c)
+	}
+	if len(problems) != 2 || problems[0].Key != "dkim[1].kei" || problems[0].Line != 4 || problems[1].Key != "dkim[1].key" {
+		t.Error(problems)
+	}
+}
+
+func TestValuesThatArePutRight(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		get  func(*Config) any
+		want any
+	}{
+		{`[listen]` + "\nmx = \"\"", func(c *Config) any { return len(c.Listen.MX) }, 0},
+		{`[listen]` + "\nmx = [\":25\", \"[::1]:2525\"]", func(c *Config) any { return len(c.Listen.MX) }, 2},
+		{`[mail]` + "\nrecipient_delimiter = \"\"", func(c *Config) any { return c.Mail.RecipientDelimiter }, ""},
+		{`[aliases]` + "\nfile = \"\"", func(c *Config) any { return c.Aliases.File }, ""},
+		{`[limits]` + "\ntrusted = []", func(c *Config) any { return len(c.Limits.Trusted) }, 0},
+		{`[relay]` + "\nsmarthost = \"[2001:db8::1]:25\"", func(c *Config) any { return c.Relay.Smarthost }, "[2001:db8::1]:25"},
+	} {
+		c, problems := Parse("m.toml", minimal+tt.text+"\n")
+		if len(problems) > 0 || tt.get(c) != tt.want {
+			t.Errorf("%s: %v, %v", tt.text, tt.get(c), problems)
+		}
+	}
+}
+
+func TestReferencesNameEveryKey(t *testing.T) {
+	markdown, man := Markdown(), Man()
+	for _, s := range allSections() {
+		for _, k := range s.keys {
+			if !strings.Contains(markdown, "| `"+k.name+"` |") {
+				t.Errorf("%s is not in the Markdown reference", join(s.name, k.name))
+			}
+			if !strings.Contains(man, roff(k.name)) {
+				t.Errorf("%s is not in the manual page", join(s.name, k.name))
+			}
+			if k.doc == "" || !strings.HasSuffix(strings.TrimRight(k.doc, `)"`), ".") && !strings.HasSuffix(k.doc, ".") {
+				t.Errorf("%s has no whole sentence for a documentation: %q", join(s.name, k.name), k.doc)
+			}
+		}
+	}
+	for line := range strings.Lines(man) {
+		if strings.HasPrefix(line, "'") || strings.HasPrefix(line, ".") && !strings.HasPrefix(line, ".SH") && !strings.HasPrefix(line, ".TP") &&
+			!strings.HasPrefix(line, ".B") && !strings.HasPrefix(line, ".I") && !strings.HasPrefix(line, ".TH") && !strings.HasPrefix(line, ".PP") && !strings.HasPrefix(line, `.\"`) {
+			t.Errorf("troff takes this line for a request: %q", line)
+		}
+	}
+}
