@@ -116,7 +116,8 @@ say '`mx.example.net` a Postfix with opendkim as verifier.'
 say
 say '## A user, the daemon'"'"'s own user, keys and configuration'
 block
-run systemd-sysusers "$here/sysusers.d/mailsrvd.conf"
+cd "$top"
+run systemd-sysusers deploy/sysusers.d/mailsrvd.conf
 if ! getent passwd support >/dev/null; then
 	[ ! -e /home/support ] || { echo "/home/support exists without its user" >&2; exit 1; }
 	made_users+=(support) made_home=1
@@ -300,7 +301,7 @@ cat >"$work/mbsyncrc" <<-EOF
 EOF
 mkdir "$work/mbsync"
 run "mbsync -c $work/mbsyncrc -a"
-run "grep -h ^Subject: $work/mbsync/INBOX/new/* $work/mbsync/INBOX/cur/* 2>/dev/null"
+run "grep -rh ^Subject: $work/mbsync/INBOX"
 run "printf 'a LOGIN support \"correct horse\"\r\nb SELECT INBOX\r\nc FETCH 1 (UID FLAGS RFC822.SIZE ENVELOPE)\r\nd LOGOUT\r\n' | openssl s_client -quiet -ign_eof -connect 192.0.2.1:993 2>/dev/null"
 must '^c OK'
 must '"first mail"'
