@@ -36,6 +36,7 @@ const handshakeTime = 30 * time.Second
 // newSession makes the session for a connection that was just accepted.
 func newSession(srv *Server, conn net.Conn) *session {
 	s := &session{srv: srv, raw: conn, conn: conn, began: time.Now(), state: notAuthenticated}
+	s.loginBy = s.began.Add(srv.limits.LoginTime)
 	_, s.secure = conn.(*tls.Conn)
 	s.wake.conn = conn
 	s.dec = wire.NewDecoder((*connReader)(s), wire.Hooks{BeforeRead: s.beforeRead, Continue: s.goAhead}, limitsBeforeLogin)
@@ -88,8 +89,8 @@ func (s *session) beforeRead(idle bool) error {
 	if idle && s.state != notAuthenticated {
 		deadline = now.Add(l.Idle)
 	}
-	if last := s.began.Add(l.LoginTime); s.state == notAuthenticated && deadline.After(last) {
-		deadline = last
+	if s.state == notAuthenticated && deadline.After(s.loginBy) {
+		deadline = s.loginBy
 	}
 	var reasons wakeReason
 	if idle {

@@ -37,9 +37,7 @@ func (s *session) list(*call) error {
 		return err
 	}
 	for _, e := range s.selectEntries(entries, req) {
-		if err := s.writeListed(e, req); err != nil {
-			return err
-		}
+		s.writeListed(e, req)
 	}
 	return nil
 }
@@ -218,8 +216,8 @@ func (s *session) matches(patterns []string, name string) bool {
 }
 
 // writeListed writes the LIST response of one mailbox, and its STATUS if that
-// was asked for (RFC 5819).
-func (s *session) writeListed(e listEntry, req listRequest) error {
+// was asked for and can be told (RFC 5819 section 2).
+func (s *session) writeListed(e listEntry, req listRequest) {
 	s.enc.Raw("* LIST (").Raw(strings.Join(e.attributes(req.returnSubscribed), " ")).Raw(") ").
 		String(s.separator()).SP().Mailbox(e.Name)
 	if e.childInfo {
@@ -233,9 +231,11 @@ func (s *session) writeListed(e listEntry, req listRequest) error {
 	}
 	s.enc.CRLF()
 	if len(req.status) == 0 || !e.Exists {
-		return nil
+		return
 	}
-	return s.writeStatus(e.Name, req.status)
+	if err := s.writeStatus(e.Name, req.status); err != nil {
+		s.logger().Warn("no status of a listed mailbox", "mailbox", e.Name, "err", err)
+	}
 }
 
 // attributes are the mailbox attributes of RFC 9051 section 7.3.1.

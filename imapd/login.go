@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-sasl"
@@ -191,6 +192,7 @@ func (s *session) unauthenticate(*call) error {
 	s.account, s.store, s.enabled = auth.Account{}, nil, enabled{}
 	s.enc.SetUTF8(false)
 	s.dec.SetLimits(limitsBeforeLogin)
+	s.loginBy = time.Now().Add(s.srv.limits.LoginTime)
 	return nil
 }
 

@@ -113,7 +113,15 @@ func (s *session) delete(*call) error {
 	if err := s.endWith(box); err != nil {
 		return err
 	}
-	return s.store.Delete(s.srv.ctx, box.name)
+	own := s.view != nil && s.view.box.Name() == box.name
+	if err := s.store.Delete(s.srv.ctx, box.name); err != nil {
+		return err
+	}
+	if own {
+		s.deselect()
+		s.untaggedOK("CLOSED", "The selected mailbox was deleted.")
+	}
+	return nil
 }
 
 // rename runs RENAME (RFC 9051 section 6.3.6).

@@ -43,6 +43,9 @@ type session struct {
 	// for the client: IDLE.
 	pushes wakeReason
 
+	// loginBy is when a client that has not logged in has had its time.
+	loginBy time.Time
+
 	// From login on, until UNAUTHENTICATE.
 	state   state
 	account auth.Account

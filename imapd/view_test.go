@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"crypto/tls"
 	"fmt"
 	"strings"
 	"testing"
@@ -155,6 +156,78 @@ func TestRemovedMailboxEndsItsSessions(t *testing.T) {
 		S1: * BYE [NONEXISTENT] The selected mailbox was removed
 		S1: EOF
 	`)
+}
+
+func TestDeletingOnesOwnMailboxClosesIt(t *testing.T) {
+	h := newHarness(t, nil)
+	h.login("")
+	h.talk(`
+		C: a CREATE X
+		S: a OK ...
+		C: b SELECT X
+		S: ~b OK ...
+		C: c DELETE X
+		S: * OK [CLOSED] The selected mailbox was deleted.
+		S: c OK ...
+		C: d FETCH 1 FLAGS
+		S: d BAD Command not allowed now: no mailbox is selected
+		C: e RENAME INBOX Y
+		S: e NO [CANNOT] ...
+	`)
+}
+
+func TestRenamedMailboxStaysSelected(t *testing.T) {
+	h := newHarness(t, nil)
+	h.login("1", "2")
+	h.talk(`
+		C1: a CREATE X
+		S1: a OK ...
+		C1: b SELECT X
+		S1: ~b OK ...
+		C2: c RENAME X Y
+		S2: c OK ...
+		C1: d APPEND Y {3+}
+		C1: abc
+		S1: * 1 EXISTS
+		S1: * ... RECENT
+		S1: d OK ...
+		C1: e FETCH 1 UID
+		S1: * 1 FETCH (UID 1)
+		S1: e OK ...
+	`)
+}
+
+// News interrupts reads in the middle of TLS records; nothing of what the client
+// sends meanwhile may be lost.
+func TestIdleUnderTLS(t *testing.T) {
+	h := newHarness(t, nil)
+	h.deliver("INBOX", mail("one"))
+	h.login("2")
+	server, client := tcpPair(t)
+	h.srv.start(tls.Server(server, testTLS()))
+	h.conns["1"] = &testConn{Conn: client}
+	h.startTLS("1")
+	h.talk(`
+		S1: * OK ...
+		C1: a LOGIN alice secret
+		S1: a OK ...
+		C1: b SELECT INBOX
+		S1: ~b OK ...
+	`)
+	for i := range 50 {
+		h.talk("C1: c IDLE\nS1: + idling")
+		go h.conn("2").Write([]byte(fmt.Sprintf("d STORE 1 %cFLAGS.SILENT (\\Flagged)\r\n", "+-"[i%2])))
+		h.talk("S1: * 1 FETCH (UID 1 FLAGS (...))")
+		go h.conn("2").Write([]byte(fmt.Sprintf("d STORE 1 %cFLAGS.SILENT (\\Seen)\r\n", "+-"[i%2])))
+		h.talk(`
+			C1: DONE
+			S1: ~c OK ...
+			C1: e NOOP
+			S1: ~e OK ...
+			S2: ~d OK ...
+			S2: ~d OK ...
+		`)
+	}
 }
 
 func TestExpungeOfMany(t *testing.T) {
