@@ -69,7 +69,10 @@ func (m *Mailbox) adopt(r *listRead) error {
 	} else if r.whole {
 		listed = make([]bool, len(m.recs))
 	}
-	known := m.next
+	known := m.top + 1
+	if n := len(m.recs); n > 0 {
+		known = max(known, m.recs[n-1].uid+1)
+	}
 	err := r.parse(func(l listLine) {
 		if i, ok := m.byBase[l.base]; ok && m.recs[i].uid == l.uid {
 			if listed != nil {
@@ -78,7 +81,7 @@ func (m *Mailbox) adopt(r *listRead) error {
 			return
 		}
 		if l.uid < known {
-			return // expunged long ago
+			return // expunged long ago: what was told to nobody may come again
 		}
 		if !r.whole || m.loaded { // do not keep the whole text for one name
 			l.base, l.ext = strings.Clone(l.base), strings.Clone(l.ext)

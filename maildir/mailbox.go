@@ -45,7 +45,8 @@ type Mailbox struct {
 	name, dir string
 	err       error // ErrRemoved once the folder is gone
 	validity  uint32
-	next      UID
+	next      UID // the next to give
+	top       UID // the highest ever announced
 	guid      string
 	words     string // other words of the uidlist's header
 	recs      []record

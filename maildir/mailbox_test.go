@@ -16,13 +16,13 @@ import (
 // testStore is an empty Maildir of the test's own user.
 func testStore(t *testing.T, o Options) (*Store, string) {
 	t.Helper()
+	dir := filepath.Join(t.TempDir(), "Maildir") // removed last
 	stores := NewStores(o)
 	t.Cleanup(func() {
 		if err := stores.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	dir := filepath.Join(t.TempDir(), "Maildir")
 	s := stores.Store(asuser.Self("alice", filepath.Dir(dir)), dir)
 	if err := s.Prepare(context.Background()); err != nil {
 		t.Fatal(err)

@@ -420,6 +420,7 @@ func (m *Mailbox) announce(r *record, at ModSeq, recent bool) {
 		r.state |= recRecent
 	}
 	r.modseq = at
+	m.top = max(m.top, r.uid)
 	m.live++
 	m.logChange(Change{Kind: Arrived, UID: r.uid, Flags: r.flags, ModSeq: at}, nil)
 }
