@@ -290,6 +290,7 @@ func TestNamesOfOtherProgramsAreCommands(t *testing.T) {
 	for args, want := range map[string]string{
 		"/usr/sbin/sendmail -t":      "sendmail -t",
 		"/usr/bin/mailq":             "queue list",
+		"/usr/bin/newaliases":        "sendmail -bi",
 		"/usr/lib/dovecot/deliver x": "lda x",
 		"dovecot-lda -d alice":       "lda -d alice",
 		"/usr/local/bin/mailsrvd x":  "x",

@@ -95,6 +95,8 @@ func byName(args []string) []string {
 	switch filepath.Base(args[0]) {
 	case "sendmail":
 		return append([]string{"sendmail"}, args[1:]...)
+	case "newaliases":
+		return []string{"sendmail", "-bi"}
 	case "mailq":
 		return []string{"queue", "list"}
 	case "dovecot-lda", "deliver":

@@ -50,7 +50,10 @@ func (d *Daemon) newGeneration(c *config.Config, old *generation) (*generation, 
 	g.auth, err = d.authentication(c, old)
 	note("auth.backend", err)
 	if err == nil {
-		g.agent, err = lda.New(d.ldaOptions(c, g))
+		err = d.o.Groups.Do(func() (err error) { // alias files may be the group's
+			g.agent, err = lda.New(d.ldaOptions(c, g))
+			return err
+		})
 		note("aliases.file", err)
 	}
 	g.signer, err = d.signer(c)
