@@ -4,6 +4,7 @@
 # make build  bin/mailsrvd
 # make fuzz   each fuzz target for FUZZTIME (default 30s)
 # make bench  the Go benchmarks, ready for benchstat
+# make walkthrough, make systemd-test   the main job with real clients; the unit under systemd
 
 GO        ?= go
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -11,7 +12,7 @@ LDFLAGS   = -X main.version=$(VERSION)
 FUZZTIME  ?= 30s
 BIN       = bin/mailsrvd
 
-.PHONY: build run test lint setup setup-test fuzz bench clean walkthrough
+.PHONY: build run test lint setup setup-test fuzz bench clean walkthrough systemd-test
 
 build: setup
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/mailsrvd
@@ -47,6 +48,10 @@ bench:
 
 walkthrough: setup-test build
 	deploy/walkthrough.sh
+
+# The unit under a real systemd, in namespaces of its own.
+systemd-test: setup-test build
+	deploy/systemd-test.sh
 
 clean:
 	rm -rf bin dev dist
