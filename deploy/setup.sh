@@ -7,7 +7,7 @@
 #
 # Without root or apt it prints what is missing and fails only for `build`.
 set -u
-build_packages='gcc libc6-dev libpam0g-dev'
+build_packages='gcc libc6-dev libcrypt-dev libpam0g-dev'
 # A package a line where the reason is not its name.
 test_packages='dovecot-imapd dovecot-lmtpd swaks libnet-ssleay-perl isync curl openssl
 	chasquid postfix opendkim opendkim-tools python3 python3-dkim python3-nacl python3-dnspython fail2ban
