@@ -286,13 +286,13 @@ func TestOptionsCheckFindsAllProblems(t *testing.T) {
 
 // A client that has been here for long has the whole time to log in again.
 func TestUnauthenticateStartsTheLoginTimeAnew(t *testing.T) {
-	h := newHarness(t, func(o *Options) { o.Limits.LoginTime = 300 * time.Millisecond })
+	h := newHarness(t, func(o *Options) { o.Limits.LoginTime = time.Second })
 	h.talk(`
 		S: * OK ...
 		C: a LOGIN alice secret
 		S: a OK ...
 	`)
-	time.Sleep(400 * time.Millisecond)
+	time.Sleep(1100 * time.Millisecond)
 	h.talk(`
 		C: b UNAUTHENTICATE
 		S: b OK ...

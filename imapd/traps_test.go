@@ -183,11 +183,11 @@ func TestLoginTimeIsNotStretchedByCommands(t *testing.T) {
 // A transfer may take much longer than the limit of a stall, as long as it
 // moves.
 func TestSlowTransferIsNoStall(t *testing.T) {
-	h := newHarness(t, func(o *Options) { o.Limits.Stall = 400 * time.Millisecond })
+	h := newHarness(t, func(o *Options) { o.Limits.Stall = time.Second })
 	h.login("")
-	h.talk("C: a APPEND INBOX {100}\nS: + OK")
-	for range 10 {
-		time.Sleep(80 * time.Millisecond)
+	h.talk("C: a APPEND INBOX {150}\nS: + OK")
+	for range 15 {
+		time.Sleep(100 * time.Millisecond)
 		if _, err := h.conn("").Write([]byte(strings.Repeat("m", 8) + "\r\n")); err != nil {
 			t.Fatal(err)
 		}
