@@ -14,6 +14,7 @@ import (
 type listing struct {
 	buf  []byte
 	ents []entry
+	step int // bytes asked for in one call; 0 is readdirStep
 }
 
 // entry is one name: where it stands in the buffer, and which directory it is
@@ -27,7 +28,10 @@ type entry struct {
 func (l *listing) name(e entry) []byte { return l.buf[e.off : e.off+uint32(e.len)] }
 
 const (
-	direntName  = 19 // offset of the name in struct linux_dirent64
+	direntName = 19 // offset of the name in struct linux_dirent64
+	// readdirStep is how much one call reads. The kernel holds the directory's
+	// lock during a call, so that within it (3,000 names) no rename can hide a
+	// file; and fewer calls are faster.
 	readdirStep = 256 << 10
 	maxListing  = 2 << 30
 )
@@ -46,10 +50,13 @@ func (l *listing) readType(dir *os.File, in subdir, typ byte, keep func([]byte) 
 	if _, err := dir.Seek(0, 0); err != nil {
 		return fmt.Errorf("reading directory: %w", err)
 	}
-	fd := int(dir.Fd())
+	fd, step := int(dir.Fd()), l.step
+	if step == 0 {
+		step = readdirStep
+	}
 	for {
-		if cap(l.buf)-len(l.buf) < readdirStep/4 {
-			grown := make([]byte, len(l.buf), 2*cap(l.buf)+readdirStep)
+		if cap(l.buf)-len(l.buf) < step {
+			grown := make([]byte, len(l.buf), 2*cap(l.buf)+step)
 			copy(grown, l.buf)
 			l.buf = grown
 		}
@@ -57,7 +64,7 @@ func (l *listing) readType(dir *os.File, in subdir, typ byte, keep func([]byte) 
 			return fmt.Errorf("reading directory: more than %d bytes of names", maxListing)
 		}
 		start := len(l.buf)
-		n, err := unix.Getdents(fd, l.buf[start:cap(l.buf)])
+		n, err := unix.Getdents(fd, l.buf[start:start+step])
 		if err == unix.EINTR {
 			continue
 		}

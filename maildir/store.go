@@ -49,7 +49,8 @@ type Options struct {
 	// Fault fails steps on purpose; for tests.
 	Fault durable.Fault
 
-	clock func() time.Time
+	clock       func() time.Time
+	readdirStep int // see listing.step
 }
 
 // Check reports every setting that cannot work.

@@ -250,7 +250,7 @@ func (sw *sweep) decide(f *folder) (sweepResult, error) {
 // readDirs reads the directories and compares them with memory.
 func (sw *sweep) readDirs(f *folder) error {
 	m := sw.m
-	var l listing
+	l := listing{step: m.store.all.opt.readdirStep}
 	for sub := inNew; sub <= inCur; sub++ {
 		if sub == inCur && !sw.both {
 			continue
