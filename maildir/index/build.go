@@ -197,12 +197,12 @@ func appendKept(dst, block []byte) []byte {
 			continue
 		}
 		dst = append(dst, f.Raw...)
-		if dst[len(dst)-1] != '\n' {
-			dst = append(dst, '\n')
-		}
 		if len(dst)-start > maxKeptHeader {
 			return dst[:start]
 		}
+	}
+	if len(dst) > start && dst[len(dst)-1] != '\n' {
+		return dst // the header ends within its last line
 	}
 	return append(dst, '\r', '\n')
 }

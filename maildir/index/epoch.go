@@ -3,7 +3,9 @@ package index
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,13 +70,13 @@ func parseEpoch(b []byte) (e epoch, ok bool) {
 
 // beginEpoch reads and writes the file at the beginning of a run, and returns
 // what states must carry to be believed.
-func beginEpoch(dir string) (trust uint64, err error) {
+func beginEpoch(dir string, noSync bool) (trust uint64, err error) {
 	boot := bootID()
 	trust = newStamp()
 	if last, ok := lastEpoch(filepath.Join(dir, "epoch")); ok && (last.ended || boot != "" && last.boot == boot) {
 		trust = last.trust
 	}
-	return trust, writeEpoch(dir, epoch{trust: trust, boot: boot})
+	return trust, writeEpoch(dir, epoch{trust: trust, boot: boot}, noSync)
 }
 
 // lastEpoch reads the file, if it is the one that was written.
@@ -103,7 +105,7 @@ func identity(f *os.File) (ino, dev uint64, err error) {
 }
 
 // writeEpoch writes the file durably.
-func writeEpoch(dir string, e epoch) error {
+func writeEpoch(dir string, e epoch, noSync bool) error {
 	tmp := filepath.Join(dir, "epoch.tmp")
 	f, err := os.Create(tmp)
 	if err != nil {
@@ -116,25 +118,64 @@ func writeEpoch(dir string, e epoch) error {
 	if _, err := f.Write(e.bytes()); err != nil {
 		return fmt.Errorf("writing the epoch: %w", err)
 	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("syncing the epoch: %w", err)
+	if !noSync {
+		if err := f.Sync(); err != nil {
+			return fmt.Errorf("syncing the epoch: %w", err)
+		}
 	}
 	if err := os.Rename(tmp, filepath.Join(dir, "epoch")); err != nil {
 		return fmt.Errorf("writing the epoch: %w", err)
 	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("opening the cache directory: %w", err)
+	if noSync {
+		return nil
 	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
+	if err := syncPath(dir); err != nil {
 		return fmt.Errorf("syncing the cache directory: %w", err)
 	}
 	return nil
 }
 
-// endEpoch syncs all that was written in the run, and then says so.
-func endEpoch(dir string) error {
+// maxSyncs is how many states are synced one by one; if there are more, the
+// whole file system is.
+const maxSyncs = 64
+
+// endEpoch syncs the states in folders, which are those written in the run, and
+// then says that it ended.
+func endEpoch(dir string, folders []string, noSync bool) error {
+	if noSync {
+		folders = nil
+	}
+	if len(folders) > maxSyncs {
+		if err := syncAll(dir); err != nil {
+			return err
+		}
+		folders = nil
+	}
+	for _, folder := range folders {
+		for _, path := range []string{filepath.Join(folder, "state"), folder} {
+			if err := syncPath(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("syncing the cache: %w", err)
+			}
+		}
+	}
+	e, ok := lastEpoch(filepath.Join(dir, "epoch"))
+	if !ok {
+		return nil // someone has deleted or replaced it: then nothing is believed
+	}
+	e.ended = true
+	return writeEpoch(dir, e, noSync)
+}
+
+func syncPath(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+func syncAll(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("opening the cache directory: %w", err)
@@ -143,12 +184,7 @@ func endEpoch(dir string) error {
 	if err := unix.Syncfs(int(d.Fd())); err != nil {
 		return fmt.Errorf("syncing the cache: %w", err)
 	}
-	e, ok := lastEpoch(filepath.Join(dir, "epoch"))
-	if !ok {
-		return nil // someone has deleted or replaced it: then nothing is believed
-	}
-	e.ended = true
-	return writeEpoch(dir, e)
+	return nil
 }
 
 // bootID names the time since the machine was booted; empty if unknown.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,7 +31,8 @@ type Index struct {
 
 	mu     sync.Mutex // guards what follows
 	boxes  map[string]*Mailbox
-	open   []*Mailbox // their files are, or were, open
+	open   []*Mailbox      // their files are, or were, open
+	states map[string]bool // the folders whose state was written
 	closed bool
 }
 
@@ -45,8 +47,8 @@ func Open(o Options) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &Index{opt: o, log: o.Logger, now: o.now, lock: lock, boxes: map[string]*Mailbox{}, texting: make(chan struct{}, 1)}
-	if x.trust, err = beginEpoch(o.Dir); err != nil {
+	x := &Index{opt: o, log: o.Logger, now: o.now, lock: lock, boxes: map[string]*Mailbox{}, states: map[string]bool{}, texting: make(chan struct{}, 1)}
+	if x.trust, err = beginEpoch(o.Dir, o.noSync); err != nil {
 		lock.Close()
 		return nil, err
 	}
@@ -95,7 +97,17 @@ func (x *Index) Close() error {
 	}
 	x.writers.Wait()
 	defer x.lock.Close()
-	return endEpoch(x.opt.Dir)
+	x.mu.Lock()
+	folders := slices.Collect(maps.Keys(x.states))
+	x.mu.Unlock()
+	return endEpoch(x.opt.Dir, folders, x.opt.noSync)
+}
+
+// wroteState notes that a folder's state was written.
+func (x *Index) wroteState(m *Mailbox) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.states[m.dir] = true
 }
 
 // Mailbox returns the cache of a user's folder, which guid names (kept by

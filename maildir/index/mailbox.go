@@ -52,13 +52,14 @@ func (m *Mailbox) header(k fileKind) fileHeader {
 func (m *Mailbox) View(fn func(*Reader) error) error {
 	r := readers.Get().(*Reader)
 	defer readers.Put(r)
+	defer func() { r.box = nil }()
 	f := m.open()
 	if f != nil {
 		defer f.release()
 		r.files, r.table = f, *f.table.Load()
 		defer func() { r.files, r.table = nil, nil }()
 	}
-	r.next = 0
+	r.box, r.next = m, 0
 	r.rows.reset()
 	r.wire.reset()
 	return fn(r)
@@ -161,6 +162,11 @@ func (m *Mailbox) finish() {
 	}
 	m.closeFiles()
 	m.index.notOpen(m)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.writing {
+		m.wakeWriter(true) // it has nothing to wait for any more
+	}
 }
 
 // abandon makes the Mailbox keep nothing any more.

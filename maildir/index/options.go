@@ -28,7 +28,9 @@ type Options struct {
 	// Registerer gets the metrics mailsrvd_index_*; nil is none.
 	Registerer prometheus.Registerer
 
-	now func() time.Time // for tests
+	// For tests.
+	now    func() time.Time
+	noSync bool
 }
 
 // withDefaults fills in what is zero.

@@ -27,8 +27,6 @@ const (
 	listKinds = 2 // bits of the first byte
 )
 
-const maxListHead = 1 + binary.MaxVarintLen32
-
 // appendList appends the list of ordinals, which rise, of a segment of docs
 // documents.
 func appendList(dst []byte, ordinals []uint32, docs int) []byte {

@@ -9,6 +9,7 @@ import (
 // Reader reads rows of a folder as they were when Mailbox.View began. It is for
 // one goroutine.
 type Reader struct {
+	box   *Mailbox
 	files *rowFiles // nil: there are none
 	table table
 	next  int // where the row behind the last one is
@@ -62,6 +63,9 @@ func (r *Reader) Missing(keys, dst []Key) []Key {
 func (row Row) Wire() (w Wire, ok bool) {
 	b := row.wireBytes()
 	if b == nil {
+		if row.flags()&flagNoWire == 0 { // damaged: it shall be made anew
+			row.r.box.Forget([]UID{UID(binary.LittleEndian.Uint32(row.b[rowUIDAt:]))})
+		}
 		return w, false
 	}
 	return parseWire(b)

@@ -16,7 +16,7 @@ import (
 
 func openIndex(t testing.TB, dir string) *Index {
 	t.Helper()
-	x, err := Open(Options{Dir: dir})
+	x, err := Open(Options{Dir: dir, noSync: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -93,6 +93,11 @@ func (s *State) appendItems(b []byte) []byte {
 	return b
 }
 
+// size is about the length of appendItems.
+func (s *State) size() int64 {
+	return int64(messageItemLen*len(s.Messages) + vanishedItemLen*len(s.Vanished))
+}
+
 // stateReader puts a state together.
 type stateReader struct {
 	State
@@ -102,12 +107,17 @@ type stateReader struct {
 
 // items reads the items of a record.
 func (r *stateReader) items(b []byte) error {
+	r.Messages = slices.Grow(r.Messages, len(b)/messageItemLen)
 	for len(b) > 0 {
 		n := itemLen(b)
 		if n == 0 {
 			return errFormat
 		}
-		r.item(b[:n])
+		if b[0] == 'M' {
+			r.message(b)
+		} else {
+			r.item(b[:n])
+		}
 		r.last = b[0]
 		b = b[n:]
 	}
@@ -137,20 +147,23 @@ func itemLen(b []byte) int {
 	return n
 }
 
+func (r *stateReader) message(b []byte) {
+	_ = b[messageItemLen-1]
+	c := MessageState{
+		UID:    UID(binary.LittleEndian.Uint32(b[1:])),
+		Flags:  binary.LittleEndian.Uint32(b[5:]),
+		Base:   binary.LittleEndian.Uint32(b[9:]),
+		ModSeq: ModSeq(binary.LittleEndian.Uint64(b[13:])),
+	}
+	if n := len(r.Messages); r.sorted == n && (n == 0 || r.Messages[n-1].UID < c.UID) {
+		r.sorted++
+	}
+	r.Messages = append(r.Messages, c)
+	r.Highest = max(r.Highest, c.ModSeq)
+}
+
 func (r *stateReader) item(b []byte) {
 	switch b[0] {
-	case 'M':
-		c := MessageState{
-			UID:    UID(binary.LittleEndian.Uint32(b[1:])),
-			Flags:  binary.LittleEndian.Uint32(b[5:]),
-			Base:   binary.LittleEndian.Uint32(b[9:]),
-			ModSeq: ModSeq(binary.LittleEndian.Uint64(b[13:])),
-		}
-		if n := len(r.Messages); r.sorted == n && (n == 0 || r.Messages[n-1].UID < c.UID) {
-			r.sorted++
-		}
-		r.Messages = append(r.Messages, c)
-		r.Highest = max(r.Highest, c.ModSeq)
 	case 'X':
 		v := Vanished{UID: UID(binary.LittleEndian.Uint32(b[1:])), ModSeq: ModSeq(binary.LittleEndian.Uint64(b[5:]))}
 		r.Vanished = append(r.Vanished, v)
@@ -175,6 +188,16 @@ func (r *stateReader) item(b []byte) {
 // finish sorts the messages; of several items of a UID the last counts, and
 // none of those that have vanished.
 func (r *stateReader) finish() {
+	byModSeq := func(a, b Vanished) int { return cmp.Compare(a.ModSeq, b.ModSeq) }
+	slices.SortStableFunc(r.Vanished, byModSeq)
+	if r.sorted < len(r.Messages) || len(r.Vanished) > 0 {
+		r.merge()
+	}
+	r.trim()
+}
+
+// merge is finish of the messages.
+func (r *stateReader) merge() {
 	byUID := func(a, b MessageState) int { return compareUID(a.UID, b.UID) }
 	tail := slices.Clone(r.Messages[r.sorted:])
 	slices.SortStableFunc(tail, byUID)
@@ -183,8 +206,6 @@ func (r *stateReader) finish() {
 		gone[i] = v.UID
 	}
 	slices.Sort(gone)
-	byModSeq := func(a, b Vanished) int { return cmp.Compare(a.ModSeq, b.ModSeq) }
-	slices.SortStableFunc(r.Vanished, byModSeq)
 	head := r.Messages[:r.sorted]
 	merged := make([]MessageState, 0, len(r.Messages))
 	for len(head) > 0 || len(tail) > 0 {
@@ -210,7 +231,6 @@ func (r *stateReader) finish() {
 		}
 	}
 	r.Messages = merged
-	r.trim()
 }
 
 func (m *Mailbox) statePath() string { return filepath.Join(m.dir, "state") }
@@ -261,6 +281,7 @@ func (m *Mailbox) loadState() (s State, ok bool, err error) {
 		}
 	}
 	open := m.state.begun && m.state.whole
+	m.index.wroteState(m)
 	m.state.session++
 	m.state.begun, m.state.whole = true, false
 	r, size, err := m.readState()
@@ -276,8 +297,8 @@ func (m *Mailbox) loadState() (s State, ok bool, err error) {
 		return s, false, nil
 	}
 	m.state.size = size
-	if fresh := r.appendItems(nil); size > int64(2*len(fresh))+minWaste {
-		err = m.writeState(fresh)
+	if size > 2*r.size()+minWaste {
+		err = m.writeState(r.appendItems(nil))
 	} else {
 		err = m.appendState([]byte{'O'})
 		m.state.first = size
