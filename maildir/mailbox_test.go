@@ -227,3 +227,5 @@ func TestOpenMessageRefusesWhatIsNoFile(t *testing.T) {
 		t.Fatal("followed a link")
 	}
 }
+
+func contentOf(text string) *message.Content { return message.FromBytes([]byte(text)) }
