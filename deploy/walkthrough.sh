@@ -116,8 +116,7 @@ say '`mx.example.net` a Postfix with opendkim as verifier.'
 say
 say '## A user, the daemon'"'"'s own user, keys and configuration'
 block
-cd "$top"
-run systemd-sysusers deploy/sysusers.d/mailsrvd.conf
+run systemd-sysusers "$here/sysusers.d/mailsrvd.conf"
 if ! getent passwd support >/dev/null; then
 	[ ! -e /home/support ] || { echo "/home/support exists without its user" >&2; exit 1; }
 	made_users+=(support) made_home=1
@@ -345,6 +344,6 @@ say "(mailsrvd ended with status $code)"
 end
 
 # Paths and pids that differ from run to run say nothing.
-sed -i "s#$work#/tmp/walkthrough#g" "$work/transcript"
+sed -i "s#$work#/tmp/walkthrough#g; s#$top/##g" "$work/transcript"
 [ -z "$transcript" ] || cp "$work/transcript" "$transcript"
 echo "walkthrough: every step gave what it must" >&2
