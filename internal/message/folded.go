@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"io"
+	"iter"
 )
 
 // AppendFolded appends the form of s in which texts are compared to dst: that of
@@ -77,5 +78,20 @@ func (p *Part) foldLeaf(r io.ReaderAt, emit func(chunk []byte, first bool)) erro
 			return err
 		}
 		kept = copy(buf.in[:], src[whole:])
+	}
+}
+
+// EachField yields the name and the whole bytes, as stored, of each field of a
+// header block, without allocating: what ParseHeader returns. The name of a line
+// that is no field is empty.
+func EachField(block []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, raw []byte) bool) {
+		for {
+			raw, rest := cutField(block)
+			if raw == nil || !yield(fieldName(raw), raw) {
+				return
+			}
+			block = rest
+		}
 	}
 }

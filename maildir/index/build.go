@@ -31,6 +31,8 @@ type builder struct {
 	sections  [numSections][]byte
 	scratch   []byte
 	header    []byte
+	date      []byte              // the first Date field
+	fields    [numFields][][]byte // all of each Field
 	tree      message.Part
 }
 
@@ -49,6 +51,7 @@ func (b *builder) build(msg Message) error {
 	if err := b.readHeader(msg.File, part); err != nil {
 		return fmt.Errorf("reading a header: %w", err)
 	}
+	b.cutHeader()
 	b.buildRow(msg, part)
 	b.buildWire(part)
 	return nil
@@ -80,34 +83,96 @@ func (b *builder) buildRow(msg Message, part *message.Part) {
 	binary.LittleEndian.PutUint64(row[rowBaseAt:], baseSum(msg.Base))
 	binary.LittleEndian.PutUint64(row[rowSizeAt:], uint64(part.VSize()))
 	binary.LittleEndian.PutUint64(row[rowInternalAt:], uint64(msg.Internal.Unix()))
-	fields := message.ParseHeader(b.header)
-	if sent, err := message.ParseDate(fields.Value("Date")); err == nil {
+	date := message.Field{Name: "Date", Raw: b.date}
+	if sent, err := message.ParseDate(date.Value()); b.date != nil && err == nil {
 		flags |= flagSent
 		_, zone := sent.Zone()
 		binary.LittleEndian.PutUint64(row[rowSentAt:], uint64(sent.Unix()))
 		binary.LittleEndian.PutUint16(row[rowZoneAt:], uint16(int16(zone/60)))
 	}
-	flags |= b.buildText(fields)
+	flags |= b.buildText()
 	b.row[rowFlagsAt] = byte(flags)
 }
 
+// cutHeader finds the fields that a row is made of, and fills the section of the
+// kept ones.
+func (b *builder) cutHeader() {
+	b.date = nil
+	for f := range b.fields {
+		b.fields[f] = b.fields[f][:0]
+	}
+	kept := b.sections[secHeader][:0]
+	tooLong := len(b.header) > maxHeader
+	for name, raw := range message.EachField(b.header) {
+		var lower [maxKeptName]byte
+		if n := copy(lower[:], name); n < len(name) || !keeps(lower[:n]) {
+			continue
+		}
+		b.note(string(lower[:len(name)]), raw)
+		if len(kept)+len(raw) > maxKeptHeader {
+			tooLong = true
+			continue
+		}
+		kept = append(kept, raw...)
+	}
+	switch {
+	case tooLong:
+		kept = kept[:0]
+	case len(kept) == 0 || kept[len(kept)-1] == '\n':
+		kept = append(kept, '\r', '\n')
+	default: // the header ends within its last line
+	}
+	b.sections[secHeader] = kept
+}
+
+// note remembers a field by its name in lower case.
+func (b *builder) note(name string, raw []byte) {
+	switch name {
+	case "date":
+		if b.date == nil {
+			b.date = raw
+		}
+	case "subject":
+		b.fields[Subject] = append(b.fields[Subject], raw)
+	case "from":
+		b.fields[From] = append(b.fields[From], raw)
+	case "to":
+		b.fields[To] = append(b.fields[To], raw)
+	case "cc":
+		b.fields[Cc] = append(b.fields[Cc], raw)
+	case "bcc":
+		b.fields[Bcc] = append(b.fields[Bcc], raw)
+	}
+}
+
+// first returns the first field f; empty if there is none.
+func (b *builder) first(f Field) message.Field {
+	if len(b.fields[f]) == 0 {
+		return message.Field{}
+	}
+	return message.Field{Name: fieldNames[f], Raw: b.fields[f][0]}
+}
+
 // buildText appends the folded fields and sort keys.
-func (b *builder) buildText(fields message.Fields) rowFlags {
+func (b *builder) buildText() rowFlags {
 	if len(b.header) > maxHeader {
 		return flagNoText
 	}
+	subject := b.first(Subject).Text()
 	for f := range numFields {
 		start := len(b.row)
-		for _, field := range fields {
-			if field.Is(fieldNames[f]) {
-				b.row = append(message.AppendFolded(b.row, field.Text()), fieldEnd)
+		for i, raw := range b.fields[f] {
+			text := subject
+			if f != Subject || i > 0 {
+				text = message.Field{Name: fieldNames[f], Raw: raw}.Text()
 			}
+			b.row = append(message.AppendFolded(b.row, text), fieldEnd)
 		}
 		binary.LittleEndian.PutUint16(b.row[rowFieldsAt+2*int(f):], uint16(min(len(b.row)-start, math.MaxUint16)))
 	}
-	base, reply := message.BaseSubject(fields.Text("Subject"))
+	base, reply := message.BaseSubject(subject)
 	b.sortKey(SortSubject, base)
-	from, to, cc := firstAddress(fields, "From"), firstAddress(fields, "To"), firstAddress(fields, "Cc")
+	from, to, cc := b.firstAddress(From), b.firstAddress(To), b.firstAddress(Cc)
 	b.sortKey(SortFrom, from.Mailbox)
 	b.sortKey(SortTo, to.Mailbox)
 	b.sortKey(SortCc, cc.Mailbox)
@@ -138,10 +203,10 @@ func (b *builder) sortKey(k SortKey, key string) {
 	binary.LittleEndian.PutUint16(b.row[at+2:], uint16(len(b.scratch)))
 }
 
-// firstAddress returns the first mailbox of a field, of a group its first
-// member.
-func firstAddress(fields message.Fields, name string) message.Address {
-	for _, a := range message.ParseAddressList(fields.Value(name)) {
+// firstAddress returns the first mailbox in the first field f, of a group its
+// first member.
+func (b *builder) firstAddress(f Field) message.Address {
+	for _, a := range message.ParseAddressList(b.first(f).Value()) {
 		if a.Kind == message.Individual {
 			return a
 		}
@@ -158,13 +223,12 @@ func displayName(a message.Address) string {
 	return a.Mailbox + "@" + a.Host
 }
 
-// buildWire fills b.wire; it stays empty if it would be too long.
+// buildWire fills b.wire, of which the kept header is made; it stays empty if it would be too long.
 func (b *builder) buildWire(part *message.Part) {
 	s := &b.sections
-	for i := range s {
+	for i := secHeader + 1; i < numSections; i++ {
 		s[i] = s[i][:0]
 	}
-	s[secHeader] = appendKept(s[secHeader], b.header)
 	s[secEnvelope] = part.AppendEnvelope(s[secEnvelope])
 	s[secStructure] = part.AppendBodyStructure(s[secStructure], true)
 	b.scratch = part.AppendBodyStructure(b.scratch[:0], false)
@@ -183,26 +247,4 @@ func (b *builder) buildWire(part *message.Part) {
 		b.wire = b.wire[:0]
 		b.row[rowFlagsAt] |= byte(flagNoWire)
 	}
-}
-
-// appendKept appends the kept fields of a header block and a blank line; nothing
-// if they are too long.
-func appendKept(dst, block []byte) []byte {
-	if len(block) > maxHeader {
-		return dst
-	}
-	start := len(dst)
-	for _, f := range message.ParseHeader(block) {
-		if !Keeps(f.Name) {
-			continue
-		}
-		dst = append(dst, f.Raw...)
-		if len(dst)-start > maxKeptHeader {
-			return dst[:start]
-		}
-	}
-	if len(dst) > start && dst[len(dst)-1] != '\n' {
-		return dst // the header ends within its last line
-	}
-	return append(dst, '\r', '\n')
 }

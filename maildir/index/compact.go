@@ -49,20 +49,6 @@ func (m *Mailbox) compact(old *rowFiles) error {
 func (f *rowFiles) copyFrom(old *rowFiles) error {
 	r := &Reader{files: old, table: *old.table.Load()}
 	var q queue
-	write := func() error {
-		rows, wire, added := q.encode(f.rowsEnd, f.wireEnd)
-		if _, err := f.wire.WriteAt(wire, f.wireEnd); err != nil {
-			return fmt.Errorf("writing wire: %w", err)
-		}
-		if _, err := f.rows.WriteAt(rows, f.rowsEnd); err != nil {
-			return fmt.Errorf("writing rows: %w", err)
-		}
-		f.wireEnd += int64(len(wire))
-		f.rowsEnd += int64(len(rows))
-		f.apply(added, nil, int64(len(rows)))
-		q = queue{rows: q.rows[:0], bytes: q.bytes[:0]}
-		return nil
-	}
 	for _, e := range r.table {
 		p := r.record(e.uid)
 		if p == nil {
@@ -75,10 +61,12 @@ func (f *rowFiles) copyFrom(old *rowFiles) error {
 		}
 		q.add(e.uid, p, long)
 		if len(q.bytes) > hurryAt {
-			if err := write(); err != nil {
+			if _, err := f.append(&q); err != nil {
 				return err
 			}
+			q = queue{rows: q.rows[:0], bytes: q.bytes[:0]}
 		}
 	}
-	return write()
+	_, err := f.append(&q)
+	return err
 }

@@ -26,16 +26,20 @@ var keptFields = func() map[string]bool {
 
 // Keeps reports whether rows have the header field name, in any letter case.
 func Keeps(name string) bool {
-	var lower [48]byte
-	if len(name) > len(lower) {
-		return false
-	}
-	for i := range len(name) {
-		c := name[i]
+	var lower [maxKeptName]byte
+	n := copy(lower[:], name)
+	return n == len(name) && keeps(lower[:n])
+}
+
+// maxKeptName is how long the longest of keptFields may be, and one byte more.
+const maxKeptName = 48
+
+// keeps is Keeps of a name that it may change.
+func keeps(name []byte) bool {
+	for i, c := range name {
 		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
+			name[i] = c + 'a' - 'A'
 		}
-		lower[i] = c
 	}
-	return keptFields[string(lower[:len(name)])]
+	return keptFields[string(name)]
 }

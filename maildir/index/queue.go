@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -128,6 +129,7 @@ func (m *Mailbox) writer() {
 		m.mu.Lock()
 		if m.queue.empty() && m.state.queued() == 0 {
 			m.writing = false
+			m.spare = queue{}
 			m.mu.Unlock()
 			return
 		}
@@ -141,7 +143,7 @@ func (m *Mailbox) flush() {
 	defer m.io.Unlock()
 	m.mu.Lock()
 	q, removed := m.queue, m.removed
-	m.queue = queue{}
+	m.queue, m.spare = m.spare, queue{}
 	m.room.Broadcast()
 	m.mu.Unlock()
 	if err := m.flushState(); err != nil {
@@ -157,7 +159,17 @@ func (m *Mailbox) flush() {
 		return
 	}
 	m.index.metrics.rows.Add(float64(len(q.rows)))
+	m.reuse(q)
 	m.grow(written)
+}
+
+// reuse gives a queue that was written back to be filled, if a writer goes on.
+func (m *Mailbox) reuse(q queue) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.writing {
+		m.spare = queue{rows: q.rows[:0], bytes: q.bytes[:0]}
+	}
 }
 
 // writeRows appends what is queued to the files; it returns how many bytes that
@@ -178,28 +190,41 @@ func (m *Mailbox) writeRows(q queue) (int64, error) {
 	}
 	defer f.release()
 	slices.Sort(q.forget)
-	rows, wire, added := q.encode(f.rowsEnd, f.wireEnd)
-	if _, err := f.wire.WriteAt(wire, f.wireEnd); err != nil {
+	written, err := f.append(&q)
+	if err == nil && f.wasteful() {
+		err = m.compact(f)
+	}
+	return written, err
+}
+
+// encoded is the memory that encode works in.
+type encoded struct{ rows, wire []byte }
+
+var encodeds = sync.Pool{New: func() any { return new(encoded) }}
+
+// append writes what is queued; q.forget is sorted. Mailbox.io is held.
+func (f *rowFiles) append(q *queue) (written int64, err error) {
+	e := encodeds.Get().(*encoded)
+	defer encodeds.Put(e)
+	added := q.encode(e, f.rowsEnd, f.wireEnd)
+	if _, err := f.wire.WriteAt(e.wire, f.wireEnd); err != nil {
 		return 0, fmt.Errorf("writing wire: %w", err)
 	}
-	if _, err := f.rows.WriteAt(rows, f.rowsEnd); err != nil {
+	if _, err := f.rows.WriteAt(e.rows, f.rowsEnd); err != nil {
 		return 0, fmt.Errorf("writing rows: %w", err)
 	}
-	f.wireEnd += int64(len(wire))
-	f.rowsEnd += int64(len(rows))
-	f.apply(added, q.forget, int64(len(rows)))
-	if f.wasteful() {
-		return 0, m.compact(f)
-	}
-	return int64(len(rows) + len(wire)), nil
+	f.wireEnd += int64(len(e.wire))
+	f.rowsEnd += int64(len(e.rows))
+	f.apply(added, q.forget, int64(len(e.rows)))
+	return int64(len(e.rows) + len(e.wire)), nil
 }
 
 // encode makes the bytes to append to rows and wire, whose ends are given, and
 // the entries of the new rows, by UID. q.forget is sorted.
-func (q *queue) encode(rowsEnd, wireEnd int64) (rows, wire []byte, added table) {
+func (q *queue) encode(e *encoded, rowsEnd, wireEnd int64) (added table) {
 	slices.SortStableFunc(q.rows, func(a, b queuedRow) int { return compareUID(a.uid, b.uid) })
-	rows = make([]byte, 0, len(q.bytes)/2+recordHead*len(q.rows))
-	wire = make([]byte, 0, len(q.bytes))
+	rows, wire := e.rows[:0], e.wire[:0]
+	added = make(table, 0, len(q.rows))
 	for i, r := range q.rows {
 		if _, gone := slices.BinarySearch(q.forget, r.uid); gone || i+1 < len(q.rows) && q.rows[i+1].uid == r.uid {
 			continue
@@ -221,7 +246,8 @@ func (q *queue) encode(rowsEnd, wireEnd int64) (rows, wire []byte, added table) 
 		rows = binary.LittleEndian.AppendUint32(rows, uint32(uid))
 		endRecord(rows, start)
 	}
-	return rows, wire, added
+	e.rows, e.wire = rows, wire
+	return added
 }
 
 // apply makes the new table. forget is sorted.
