@@ -29,7 +29,9 @@ func (ck *checker) certificates(context.Context) {
 		ck.readable(names[i]+".key", p.Key)
 		now := time.Now()
 		if err := c.Check(now); errors.Is(err, listen.ErrExpired) {
-			ck.errorAt(names[i]+".certificate", err.Error(), "renew the certificate, then reload")
+			// A warning: the unit checks before each start, and a server that
+			// does not start loses more than one whose clients complain.
+			ck.warnAt(names[i]+".certificate", err.Error(), "renew the certificate, then reload")
 		} else if left := time.Until(c.NotAfter()); left < 14*24*time.Hour {
 			ck.warnAt(names[i]+".certificate", fmt.Sprintf("%s ends in %d days, on %s", p.Certificate, int(left.Hours()/24), c.NotAfter().Format(time.DateOnly)),
 				"renew it now; does the renewal job run, and does it reload mailsrvd?")
