@@ -290,6 +290,19 @@ func (m *Mailbox) forgetFrom(from int) {
 	m.recs = m.recs[:from]
 }
 
+// refreshKeywords reads the table of keywords if it has changed. m.disk is held.
+func (m *Mailbox) refreshKeywords(f *folder) error {
+	mark := f.mark(keywordsName)
+	if mark == m.seen.keywords {
+		return nil
+	}
+	if err := m.loadKeywords(f); err != nil {
+		return err
+	}
+	m.seen.keywords = mark
+	return nil
+}
+
 // loadKeywords reads the table of keywords. m.disk is held.
 func (m *Mailbox) loadKeywords(f *folder) error {
 	t, err := f.readKeywords()

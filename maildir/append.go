@@ -213,13 +213,7 @@ func (m *Mailbox) catchUp(f *folder) error {
 		m.list = r.state
 		m.list.partial = r.text != "" // a crash left it: we have the lock
 	}
-	if f.mark(keywordsName) != m.seen.keywords {
-		if err := m.loadKeywords(f); err != nil {
-			return err
-		}
-		m.seen.keywords = f.mark(keywordsName)
-	}
-	return nil
+	return m.refreshKeywords(f)
 }
 
 // placeBatch runs in the folder, under the lock.

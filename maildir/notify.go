@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"path"
-	"slices"
 	"sync"
 	"time"
 
@@ -18,8 +17,7 @@ import (
 // instance for the process (the kernel counts instances per user), the watches
 // added as the owner of the Maildir. Our own renames cause events too. So an
 // event is no reason to read 100,000 names: the file it names is compared with
-// memory, under the folder's disk lock, and only a difference makes the
-// directory be read.
+// memory (news.go), and only what stays unclear makes the directory be read.
 //
 // Where inotify cannot help (network file systems, no watch left) the
 // directories' times are looked at every Options.PollEvery.
@@ -297,52 +295,6 @@ func (n *notifier) look(m *Mailbox) {
 	if err := m.syncNews(ctx, f); err != nil && !errors.Is(err, ErrRemoved) && n.all.ctx.Err() == nil {
 		n.all.log.Warn("looking for changes of other programs", "user", m.store.owner.Name, "err", err)
 	}
-}
-
-// syncNews is Sync that reads no more than the events make necessary.
-func (m *Mailbox) syncNews(ctx context.Context, news *folderNews) error {
-	if err := m.lockDisk(ctx); err != nil {
-		return err
-	}
-	defer m.unlockDisk()
-	if !news.all && !m.differs(ctx, news) {
-		return nil
-	}
-	return m.sync(ctx, syncLockWait)
-}
-
-// differs reports whether a named file is not as memory has it, and makes sync
-// read its directory. m.disk is held, so none of our own changes is under way.
-func (m *Mailbox) differs(ctx context.Context, news *folderNews) (differs bool) {
-	err := m.do(ctx, func(f *folder) error {
-		for file := range news.names {
-			var st unix.Stat_t
-			there := f.statIn(file.in, file.name, &st) == nil
-			if validEntry([]byte(file.name)) && there != m.knows(file) {
-				differs = true
-				m.seen.times[file.in] = 0
-			}
-		}
-		return nil
-	})
-	return differs || err != nil
-}
-
-// knows reports whether memory has a message in exactly this file.
-func (m *Mailbox) knows(file namedFile) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	i, ok := m.byBase[baseOf(file.name)]
-	if !ok || !m.recs[i].live() {
-		return m.isPending(file)
-	}
-	return m.recs[i].where() == file.in && m.fileName(&m.recs[i]) == file.name
-}
-
-// isPending reports whether a file is a delivery of ours that waits for its UID.
-// m.mu is held.
-func (m *Mailbox) isPending(file namedFile) bool {
-	return slices.ContainsFunc(m.pending, func(a *arrival) bool { return a.placed && a.in == file.in && a.name == file.name })
 }
 
 // poll looks at what inotify does not watch.

@@ -392,6 +392,43 @@ func TestOurOwnChangesAreNoReasonToRead(t *testing.T) {
 	}
 }
 
+// With inotify, what other programs rename or deliver is taken without reading
+// the directories, and the next NOOP need not read them either.
+func TestNamedChangesAreNoReasonToRead(t *testing.T) {
+	s, dir := testStore(t, Options{})
+	write(t, dir, "cur/1.a:2,", "x")
+	m := open(t, s, "INBOX")
+	w := m.Watch(nil)
+	defer w.Close()
+	if !m.watched.Load() {
+		t.Skip("missing: inotify")
+	}
+	time.Sleep(50 * time.Millisecond)
+	syncNow(t, m)
+	gen := m.gen
+	write(t, dir, keywordsName, "0 Work\n")
+	os.Rename(filepath.Join(dir, "cur/1.a:2,"), filepath.Join(dir, "cur/1.a:2,Sa"))
+	if c := await(t, w, FlagsChanged); c.Flags != Seen|Keyword(0) || m.Keywords()[0] != "Work" {
+		t.Errorf("%+v, %q", c, m.Keywords())
+	}
+	tmp, file := filepath.Join(dir, "tmp/x"), filepath.Join(dir, "new/2.b")
+	if err := errors.Join(os.WriteFile(tmp, []byte("x"), 0o600), os.Rename(tmp, file)); err != nil {
+		t.Fatal(err)
+	}
+	if c := await(t, w, Arrived); c.UID != 2 {
+		t.Errorf("%+v", c)
+	}
+	deliver(t, s, "INBOX", "ours")
+	await(t, w, Arrived)
+	os.Rename(file, filepath.Join(dir, "cur/2.b:2,F"))
+	await(t, w, FlagsChanged)
+	time.Sleep(20 * time.Millisecond) // until the events of our own delivery are seen
+	syncNow(t, m)
+	if m.gen != gen {
+		t.Errorf("the directories were read %d times", m.gen-gen)
+	}
+}
+
 func TestOpenGoesOnWhileTheListIsLocked(t *testing.T) {
 	s, dir := testStore(t, Options{LockWait: 300 * time.Millisecond})
 	writeList(t, dir, "2", "1 :a\n")
