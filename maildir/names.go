@@ -84,6 +84,9 @@ func (s *Store) nameOf(dir string) (name string, ok bool) {
 	if len(dir) < 2 || dir[0] != '.' || dir[1] == '.' {
 		return "", false
 	}
+	if strings.EqualFold(dir[1:], inboxName) {
+		return "", false // INBOX is the Maildir itself, and nobody can name this
+	}
 	parts := strings.Split(dir[1:], ".")
 	for i, part := range parts {
 		if part == "" {

@@ -62,7 +62,7 @@ func TestNamesThatCannotBe(t *testing.T) {
 
 func TestDirectoriesThatAreNoFolders(t *testing.T) {
 	s := &Store{sep: '/'}
-	for _, dir := range []string{"cur", ".", "..", "..DOVECOT-TRASHED", ".a..b", ".a.", ".\xff", ""} {
+	for _, dir := range []string{"cur", ".", "..", "..DOVECOT-TRASHED", ".INBOX", ".inbox", ".a..b", ".a.", ".\xff", ""} {
 		if name, ok := s.nameOf(dir); ok {
 			t.Errorf("%q is listed as %q", dir, name)
 		}

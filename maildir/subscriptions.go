@@ -72,9 +72,6 @@ func (l subscriptionList) line(dir string) string {
 
 // dir reads a line back; ok is false for what is no name.
 func (l subscriptionList) dir(line string) (dir string, ok bool) {
-	if strings.EqualFold(line, inboxName) {
-		return "", true
-	}
 	var parts []string
 	if l.v1 {
 		parts = strings.Split(strings.TrimSuffix(line, "."), ".")
@@ -83,6 +80,9 @@ func (l subscriptionList) dir(line string) (dir string, ok bool) {
 		for i, p := range parts {
 			parts[i] = tabUnescape(p)
 		}
+	}
+	if len(parts) == 1 && strings.EqualFold(parts[0], inboxName) {
+		return "", true
 	}
 	for _, p := range parts {
 		if p == "" || strings.ContainsAny(p, "/.\x00\n") {
