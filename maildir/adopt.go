@@ -153,9 +153,12 @@ func (sw *sweep) assign(f *folder) error {
 	slices.SortFunc(bases, nameOrder)
 	m.mu.Lock()
 	from := len(m.recs)
+	m.recs = slices.Grow(m.recs, len(bases))
+	if len(m.byBase) == 0 {
+		m.byBase = make(map[string]int32, len(bases))
+	}
 	for _, base := range bases {
-		s := sw.stray[base]
-		m.addStray(base, s)
+		m.addStray(base, sw.stray[base])
 	}
 	m.mu.Unlock()
 	if err := m.writeList(f, from); err != nil {

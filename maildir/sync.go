@@ -197,6 +197,10 @@ func (sw *sweep) visit(f *folder) (sweepResult, error) {
 	if err := sw.refreshList(f); err != nil {
 		return swept, err
 	}
+	if !m.list.present && m.lock == nil && !sw.noLock {
+		sw.wantLock = true // every file is a stray: read them once, under the lock
+		return sweepAgain, nil
+	}
 	if err := sw.readDirs(f); err != nil {
 		return swept, err
 	}
@@ -315,7 +319,8 @@ func (sw *sweep) see(name []byte, in subdir) {
 	n, flags, info, odd := splitName(name)
 	i, ok := m.byBase[string(name[:n])]
 	if !ok {
-		sw.stray[string(name[:n])] = strayFile{string(name), in}
+		whole := string(name)
+		sw.stray[whole[:n]] = strayFile{whole, in}
 		return
 	}
 	r := &m.recs[i]
