@@ -44,6 +44,46 @@ func (m *Mailbox) Fill(ctx context.Context, keys []Key, open Opener, progress fu
 	return err
 }
 
+// rowsChunk is how many rows Rows makes before it gives them.
+const rowsChunk = 1024
+
+// Rows calls fn with the row of each of keys, in their order; rows that are not
+// there are made first, some hundred at a time, as Fill does. ok is false for a
+// message that cannot be read, and for all that have no row if the cache cannot
+// be written: use the message itself. A Row is valid during fn. The error is fn's
+// or that of ctx.
+func (m *Mailbox) Rows(ctx context.Context, keys []Key, open Opener, fn func(k Key, row Row, ok bool) error) error {
+	var missing []Key
+	for part := range slices.Chunk(keys, rowsChunk) {
+		err := m.View(func(r *Reader) error {
+			missing = r.Missing(part, missing[:0])
+			if len(missing) > 0 {
+				return nil
+			}
+			return r.each(part, fn)
+		})
+		if err == nil && len(missing) > 0 {
+			if err = m.Fill(ctx, missing, open, nil); err == nil {
+				err = m.View(func(r *Reader) error { return r.each(part, fn) })
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Reader) each(keys []Key, fn func(k Key, row Row, ok bool) error) error {
+	for _, k := range keys {
+		row, ok := r.Row(k.UID, k.Base)
+		if err := fn(k, row, ok); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // inParallel gives the keys to several goroutines, part by part and in order.
 func inParallel(ctx context.Context, keys []Key, progress func(done, total int), work func([]Key)) error {
 	var next, done atomic.Int64

@@ -16,7 +16,7 @@ type Options struct {
 	// Dir is the directory of the cache, made with mode 0700 when it is missing.
 	Dir string
 	// MaxBytes bounds what is kept for one user, in bytes of files; folders that
-	// were not used for longest give way. 0 is 1 GiB.
+	// were not used for longest give way. 0 is 4 GiB.
 	MaxBytes int64
 	// MaxOpen bounds the folders whose files are open at the same time, besides
 	// those being read. 0 is 128.
@@ -36,7 +36,7 @@ type Options struct {
 // withDefaults fills in what is zero.
 func (o Options) withDefaults() Options {
 	if o.MaxBytes == 0 {
-		o.MaxBytes = 1 << 30
+		o.MaxBytes = 4 << 30
 	}
 	if o.MaxOpen == 0 {
 		o.MaxOpen = 128

@@ -3,11 +3,13 @@ package index
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -166,6 +168,64 @@ func TestRowsSurviveReopening(t *testing.T) {
 	})
 }
 
+func TestRowsAreMadeWhenAskedFor(t *testing.T) {
+	x := openIndex(t, t.TempDir())
+	m := x.Mailbox("alice", "0123", 7)
+	b := newTextBox(t)
+	for uid := range UID(2500) {
+		b.add(t, uid+1, fmt.Sprintf("Subject: %d\n\nbody\n", uid+1))
+	}
+	opened := func(n *atomic.Int64) Opener {
+		return func(uid UID) (*os.File, error) {
+			n.Add(1)
+			if uid == 17 {
+				return nil, os.ErrNotExist
+			}
+			return b.open(uid)
+		}
+	}
+	for _, want := range []int64{2500, 1} {
+		var n atomic.Int64
+		at := 0
+		err := m.Rows(context.Background(), b.keys, opened(&n), func(k Key, row Row, ok bool) error {
+			if k != b.keys[at] {
+				t.Fatalf("%v at %d", k, at)
+			}
+			at++
+			if ok != (k.UID != 17) {
+				t.Errorf("message %d: %v", k.UID, ok)
+			}
+			if found, _ := row.match(Subject, fmt.Sprint(k.UID)); ok && !found {
+				t.Errorf("message %d: the row of another", k.UID)
+			}
+			return nil
+		})
+		if err != nil || at != len(b.keys) || n.Load() != want {
+			t.Errorf("%v, %d rows, %d files opened", err, at, n.Load())
+		}
+	}
+	stop := errors.New("stop")
+	if err := m.Rows(context.Background(), b.keys, b.open, func(Key, Row, bool) error { return stop }); err != stop {
+		t.Error(err)
+	}
+	var none *Mailbox
+	if err := none.Rows(context.Background(), b.keys[:3], b.open, func(_ Key, _ Row, ok bool) error {
+		if ok {
+			t.Error("a row out of nothing")
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+func (row Row) match(f Field, needle string) (found, known bool) {
+	if row.b == nil {
+		return false, false
+	}
+	return row.Match(f, message.NewMatcher(needle))
+}
+
 // benchMail returns the files of a Maildir for measuring.
 func benchMail(b *testing.B, n int) []string {
 	b.Helper()
@@ -219,6 +279,7 @@ func benchIndex(b *testing.B) (*Mailbox, []Key) {
 	if err := m.Fill(context.Background(), keys, open, nil); err != nil {
 		b.Fatal(err)
 	}
+	b.Logf("%d bytes of %d messages", measure(m.dir).size, len(keys))
 	return m, keys
 }
 
