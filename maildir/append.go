@@ -138,6 +138,7 @@ func (m *Mailbox) assignBatch(batch []*arrival) {
 		return
 	}
 	m.force.Store(true)
+	m.store.all.notify.later(m)
 	for _, a := range batch {
 		if a.err == nil {
 			a.err = err

@@ -41,6 +41,9 @@ import (
 // tryLock tries once, and lockSight remembers between tries what was seen.
 
 const (
+	// lockRest is the time between breaking a lock and taking it: who judged the
+	// same lock stale must not remove ours in its place.
+	lockRest  = 100 * time.Millisecond
 	lockStale = 120 * time.Second // Dovecot's limit for the uidlist
 	lockFresh = 2 * time.Second   // younger: the pid is not looked at
 )
@@ -94,6 +97,7 @@ type dotlock struct {
 type lockSight struct {
 	lock, protected unix.Stat_t
 	since           time.Time
+	broken          time.Time // when we removed a stale lock
 }
 
 // lockHost is the name that stands in lock files: the plain host name, as
@@ -112,6 +116,9 @@ func lockHost() string {
 func (f *folder) tryLock(name, protected string, stale time.Duration, sight *lockSight) (*dotlock, error) {
 	if err := f.fault("lock", name); err != nil {
 		return nil, err
+	}
+	if f.now().Sub(sight.broken) < lockRest {
+		return nil, errHeld
 	}
 	var l *dotlock
 	err := error(unix.EXDEV)
@@ -279,6 +286,7 @@ func (f *folder) breakStale(name, protected string, stale time.Duration, sight *
 	if f.lstat(name, &again) == nil && sameStat(&again, &lock) {
 		f.log.Warn("removing a stale lock file", "user", f.owner, "file", name)
 		f.root.Remove(name)
+		sight.broken = now
 	}
 }
 
@@ -313,9 +321,10 @@ type lockWait struct {
 	sight lockSight
 }
 
-// pause waits a little longer each time; ErrLocked once limit is used up.
+// pause waits a little longer each time; ErrLocked once limit is used up. Most
+// locks are held for a few milliseconds.
 func (w *lockWait) pause(ctx context.Context) error {
-	step := min(100*time.Millisecond+w.spent/8, 3*time.Second)
+	step := min(5*time.Millisecond+w.spent/4, 3*time.Second)
 	if w.spent+step > w.limit {
 		return ErrLocked
 	}

@@ -26,13 +26,14 @@ type Mailbox struct {
 	disk chan struct{}
 
 	// Guarded by disk.
-	loaded  bool
-	dirID   inode     // the directory, so that another one in its place is noticed
-	seen    diskState // what the files looked like when memory last agreed
-	list    listState
-	recheck time.Time // look again although times are unchanged; zero if not needed
-	sight   lockSight
-	lock    *dotlock // held over several calls that work as the user
+	loaded   bool
+	dirID    inode     // the directory, so that another one in its place is noticed
+	seen     diskState // what the files looked like when memory last agreed
+	list     listState
+	recheck  time.Time // look again although times are unchanged; zero if not needed
+	sight    lockSight
+	patience time.Time // until then nobody waits for a foreign lock
+	lock     *dotlock  // held over several calls that work as the user
 
 	force   atomic.Bool // look at the directories whatever their times
 	watched atomic.Bool // inotify reports changes

@@ -26,6 +26,9 @@ const (
 	// gather is how long events of a folder are collected before they are
 	// looked at: a delivery by another program is two of them.
 	gather = 2 * time.Millisecond
+	// lookAgain is when a folder with files that could not get their UID is looked
+	// at again.
+	lookAgain = 2 * time.Second
 	// maxNamed is how many named files are compared one by one.
 	maxNamed = 512
 )
@@ -41,6 +44,8 @@ type notifier struct {
 	paths  map[*Mailbox][]string
 	polled map[*Mailbox]struct{}
 	news   map[*Mailbox]*folderNews
+	// waiting are the folders that later looks at.
+	waiting map[*Mailbox]struct{}
 }
 
 // watchPoint is a directory that inotify watches.
@@ -64,6 +69,7 @@ func newNotifier(s *Stores) *notifier {
 	n := &notifier{
 		all: s, points: map[string]watchPoint{}, paths: map[*Mailbox][]string{},
 		polled: map[*Mailbox]struct{}{}, news: map[*Mailbox]*folderNews{},
+		waiting: map[*Mailbox]struct{}{},
 	}
 	if !s.opt.NoInotify {
 		w, err := fsnotify.NewBufferedWatcher(1024)
@@ -279,6 +285,36 @@ func (n *notifier) note(m *Mailbox, add func(*folderNews)) {
 	if add(f); len(f.names) > maxNamed {
 		f.all = true
 	}
+}
+
+// later looks at a followed folder again in a while: a file waits for its UID.
+func (n *notifier) later(m *Mailbox) {
+	n.mu.Lock()
+	_, waits := n.waiting[m]
+	n.waiting[m] = struct{}{}
+	n.mu.Unlock()
+	if waits || !n.all.begin() {
+		return
+	}
+	timer := time.NewTimer(lookAgain)
+	go func() {
+		defer n.all.work.Done()
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-n.all.ctx.Done():
+			return
+		}
+		n.mu.Lock()
+		delete(n.waiting, m)
+		n.mu.Unlock()
+		m.mu.Lock()
+		followed := len(m.watchers) > 0 && m.err == nil
+		m.mu.Unlock()
+		if followed {
+			n.note(m, func(f *folderNews) { f.all = true })
+		}
+	}()
 }
 
 // look compares a folder's news with memory and reads what differs.

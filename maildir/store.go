@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -158,7 +160,10 @@ func (s *Stores) Close() error {
 	err := s.notify.close()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	for _, st := range s.stores { // nobody adds to it any more
+	s.mu.Lock()
+	stores := slices.Collect(maps.Values(s.stores))
+	s.mu.Unlock()
+	for _, st := range stores {
 		st.removeLockSource(ctx)
 	}
 	return err

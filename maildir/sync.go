@@ -38,7 +38,8 @@ const (
 	maxSweepWait = 50 * time.Millisecond
 	settleAfter  = 2 * time.Second
 	// syncLockWait is how long a session waits for another program's lock before
-	// it goes on without the messages that have no UID.
+	// it goes on without the messages that have no UID. Once that has happened,
+	// nobody waits again until the lock must be stale: others use this folder.
 	syncLockWait = 5 * time.Second
 )
 
@@ -65,6 +66,9 @@ func (m *Mailbox) Sync(ctx context.Context) error {
 // sync is Sync for who holds disk. It waits for another program's lock for wait
 // at most.
 func (m *Mailbox) sync(ctx context.Context, wait time.Duration) error {
+	if m.store.all.opt.clock().Before(m.patience) {
+		wait = 0
+	}
 	sw := &sweep{m: m, pauses: lockWait{limit: min(wait, m.store.all.opt.LockWait), quit: m.store.all.ctx.Done()}}
 	defer sw.end()
 	for sw.tries = 1; ; sw.tries++ {
@@ -86,8 +90,15 @@ func (m *Mailbox) sync(ctx context.Context, wait time.Duration) error {
 					return err
 				}
 				sw.noLock = true
+				if wait > 0 {
+					m.patience = m.store.all.opt.clock().Add(lockStale)
+				}
 			}
 			sw.tries--
+		case sweepAgain:
+			if sw.tries > 4*maxSweeps {
+				return fmt.Errorf("reading mailbox %s: its files do not come to rest", m.Name())
+			}
 		}
 	}
 }
@@ -169,6 +180,7 @@ func (sw *sweep) end() {
 		f.unlock(m.lock)
 		return nil
 	})
+	markHeld(m.lock.key, false) // even where the folder is gone
 	m.lock = nil
 }
 
@@ -438,8 +450,10 @@ func (sw *sweep) remember(f *folder) {
 	m.recheck = time.Time{}
 	if len(sw.stray) > 0 { // left without a UID: look again
 		m.seen.times = [2]int64{}
+		m.store.all.notify.later(m)
 		return
 	}
+	m.patience = time.Time{}
 	if m.watched.Load() {
 		return
 	}

@@ -451,6 +451,23 @@ func TestOpenGoesOnWhileTheListIsLocked(t *testing.T) {
 	wantState(t, m, "1 a S", "2 b")
 }
 
+// Another program holds the lock for long while mail comes in: it is delivered at
+// once, and announced when the lock is free, without anybody asking.
+func TestMailWaitsForALockedListByItself(t *testing.T) {
+	s, dir := testStore(t, Options{LockWait: 100 * time.Millisecond})
+	m := open(t, s, "INBOX")
+	w := m.Watch(nil)
+	defer w.Close()
+	write(t, dir, listLock, "1:otherhost")
+	deliver(t, s, "INBOX", "x")
+	time.Sleep(300 * time.Millisecond)
+	if m.Len() != 0 {
+		t.Error("a UID was given without the lock")
+	}
+	os.Remove(filepath.Join(dir, listLock))
+	await(t, w, Arrived)
+}
+
 func TestReadOnlyFolderCanBeRead(t *testing.T) {
 	o, on := failAt("lock", errors.New("read-only file system"))
 	s, dir := testStore(t, o)
