@@ -2,6 +2,7 @@ package index
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -38,7 +39,9 @@ type document struct {
 
 func documentOf(k Key) document { return document{k.UID, BaseHash(k.Base)} }
 
-func compareDocuments(a, b document) int { return compareUID(a.uid, b.uid) }
+func compareDocuments(a, b document) int {
+	return cmp.Or(cmp.Compare(a.uid, b.uid), cmp.Compare(a.base, b.base))
+}
 
 // segmentWriter writes a segment: new, then addList in the order of trigrams,
 // then finish.

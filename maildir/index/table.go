@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 )
@@ -78,12 +79,4 @@ func tableOf(entries []entry) table {
 	return t
 }
 
-func compareUID(a, b UID) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
+func compareUID(a, b UID) int { return cmp.Compare(a, b) }

@@ -12,29 +12,49 @@ import (
 	"sync"
 )
 
+// textPart is how many messages are indexed before others have their turn.
+const textPart = 16 << 10
+
 // FillText indexes the texts of those messages that are not indexed yet. keys
 // are all messages of the folder, by UID: what is not among them is dropped from
-// the index at an occasion. It works in memory of some 50 MB; only one call at a
-// time does in the whole Index, others wait. progress, which may be nil, is
-// called from one goroutine. Messages that cannot be read stay unindexed. The
-// error is that of ctx or of writing; what was done until then is kept.
+// the index at an occasion. It works in memory of some 50 MB; in the whole Index
+// one call does at a time, and calls for large folders let others in between.
+// progress, which may be nil, is called from this goroutine. Messages that cannot
+// be read stay unindexed. The error is that of ctx or of writing; what was done
+// until then is kept.
 func (m *Mailbox) FillText(ctx context.Context, keys []Key, open Opener, progress func(done, total int)) error {
 	if m == nil || m.index.opt.NoText {
 		return nil
 	}
+	missing := m.Untexted(keys, nil)
+	done := 0
+	count := func(n int) {
+		if done += n; progress != nil {
+			progress(done, len(missing))
+		}
+	}
+	for part := range slices.Chunk(missing, textPart) {
+		if err := m.inTurn(ctx, func() error { return m.buildText(ctx, part, open, count) }); err != nil {
+			return err
+		}
+	}
+	return m.inTurn(ctx, func() error { return m.mergeText(ctx, keys) })
+}
+
+// inTurn runs work when no other folder's texts are worked on.
+func (m *Mailbox) inTurn(ctx context.Context, work func() error) error {
 	select {
 	case m.index.texting <- struct{}{}:
 		defer func() { <-m.index.texting }()
 	case <-ctx.Done():
-		return fmt.Errorf("waiting to index texts: %w", context.Cause(ctx))
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("indexing texts: %w", context.Cause(ctx))
 	}
 	if !m.wants(ctx) {
 		return nil
 	}
-	err := m.buildText(ctx, m.Untexted(keys, nil), open, progress)
-	if err == nil {
-		err = m.mergeText(ctx, keys)
-	}
+	err := work()
 	if err != nil && ctx.Err() == nil {
 		m.failed(err)
 	}
@@ -42,18 +62,15 @@ func (m *Mailbox) FillText(ctx context.Context, keys []Key, open Opener, progres
 }
 
 // buildText indexes the messages of keys.
-func (m *Mailbox) buildText(ctx context.Context, keys []Key, open Opener, progress func(done, total int)) error {
+func (m *Mailbox) buildText(ctx context.Context, keys []Key, open Opener, count func(int)) error {
 	acc := newAccumulator()
-	done := 0
 	for b := range m.extract(ctx, keys, open) {
 		at := 0
 		for i, d := range b.docs {
 			acc.add(d, b.trigrams[at:b.ends[i]])
 			at = b.ends[i]
 		}
-		if done += b.size; progress != nil {
-			progress(done, len(keys))
-		}
+		count(b.size)
 		if acc.full() {
 			if err := m.writeSegment(acc); err != nil {
 				return err
