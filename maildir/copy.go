@@ -174,47 +174,38 @@ func (m *Mailbox) planCopies(uids []UID, letters [maxKeywords]Flags) (sources []
 // linkBatch runs in the folder of dst, under its lock: it makes the links and
 // gives them UIDs. After an error nothing is left.
 func (dst *Mailbox) linkBatch(f *folder, m *Mailbox, sources []doomedFile, batch []*arrival) error {
-	src, done, err := dst.sourceFolder(f, m)
-	if err != nil {
-		return err
-	}
-	defer done()
-	return dst.own(f, func() error {
-		for i, a := range batch {
-			if a.placed { // on a second try
-				continue
-			}
-			if err := dst.link(f, src, &sources[i], a); err != nil {
-				for _, made := range batch[:i] {
-					f.remove(made.in, made.name)
-					made.placed = false
+	return dst.withSource(f, m, func(src *folder) error {
+		return dst.own(f, func() error {
+			for i, a := range batch {
+				if a.placed { // on a second try
+					continue
 				}
-				return err
+				if err := dst.link(f, src, &sources[i], a); err != nil {
+					for _, made := range batch[:i] {
+						f.remove(made.in, made.name)
+						made.placed = false
+					}
+					return err
+				}
 			}
-		}
-		return dst.commit(f, batch)
+			return dst.commit(f, batch)
+		})
 	})
 }
 
-// sourceFolder opens the other folder of the same Maildir.
-func (dst *Mailbox) sourceFolder(f *folder, m *Mailbox) (src *folder, done func(), err error) {
+// withSource runs fn with the other folder of the same Maildir.
+func (dst *Mailbox) withSource(f *folder, m *Mailbox, fn func(src *folder) error) error {
 	m.mu.Lock()
 	dir := m.dir
 	m.mu.Unlock()
-	switch {
-	case m == dst:
-		return f, func() {}, nil
-	case dir == "":
-		return f.inbox, func() {}, nil
+	if m == dst {
+		return fn(f)
 	}
-	src, err = f.inbox.child(dst.store, dir)
+	err := dst.store.inChild(f.inbox, dir, fn)
 	if errors.Is(err, ErrNotFound) {
 		err = ErrRemoved
 	}
-	if err != nil {
-		return nil, nil, err
-	}
-	return src, func() { src.close(); src.root.Close() }, nil
+	return err
 }
 
 // link makes one copy in cur/ and notes it in a.

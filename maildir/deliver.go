@@ -96,16 +96,10 @@ func (s *Store) deliver(ctx context.Context, name string, c *message.Content, d 
 		if dir, err = s.resolve(inbox, name); err != nil {
 			return err
 		}
-		f := inbox
-		if dir != "" {
-			if f, err = inbox.child(s, dir); err != nil {
-				return err
-			}
-			defer f.root.Close()
-			defer f.close()
-		}
-		done, err = f.put(c, d, letters)
-		return err
+		return s.inChild(inbox, dir, func(f *folder) error {
+			done, err = f.put(c, d, letters)
+			return err
+		})
 	})
 	return done, dir, err
 }

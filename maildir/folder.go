@@ -16,22 +16,27 @@ import (
 	"svc.plus/mailsrvd/internal/durable"
 )
 
-// subdir is one of the two directories that hold messages.
+// subdir is one of the two directories that hold messages, or the one where they
+// are written.
 type subdir uint8
 
 const (
 	inNew subdir = iota
 	inCur
+	inTmp
 )
 
-var subNames = [2]string{"new", "cur"}
+var subNames = [3]string{"new", "cur", "tmp"}
 
-// folder is a mailbox directory, opened for the length of one asuser.Do. Names
-// that it is given are single components; none is ever followed as a link.
+// folder is a mailbox directory, opened for the length of one asuser.Do and kept
+// for the next (keep.go). Names that it is given are single components; none is
+// ever followed as a link.
 type folder struct {
 	root     *os.Root // of the mailbox: the Maildir or one .Folder in it
 	dir      *os.File // the same directory
-	sub      [2]*os.File
+	sub      [3]*os.File
+	subID    [3]inode
+	fresh    [3]bool     // sub was found to be in its place during this visit
 	stat     unix.Stat_t // of the directory
 	fileMode fs.FileMode
 	dirMode  fs.FileMode
@@ -40,25 +45,18 @@ type folder struct {
 	store    *Store
 	opt      *Options
 	owner    string
+	gid      int
 	log      *slog.Logger
 }
 
 // withRoot runs fn as the owner with the Maildir opened as INBOX.
 func (s *Store) withRoot(ctx context.Context, fn func(f *folder) error) error {
-	return asuser.Do(ctx, s.owner, func() error {
-		root, err := os.OpenRoot(s.path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%w: %w", ErrNotFound, err)
-		}
-		if err != nil {
-			return fmt.Errorf("opening the Maildir: %w", err)
-		}
-		defer root.Close()
-		f, err := s.newFolder(root)
+	return asuser.Do(ctx, s.owner, func() (err error) {
+		f, err := s.enter()
 		if err != nil {
 			return err
 		}
-		defer f.close()
+		defer func() { s.leave("", f, err) }()
 		return fn(f)
 	})
 }
@@ -66,52 +64,97 @@ func (s *Store) withRoot(ctx context.Context, fn func(f *folder) error) error {
 // withFolder runs fn as the owner with the folder of this directory name
 // opened; "" is INBOX.
 func (s *Store) withFolder(ctx context.Context, dir string, fn func(f *folder) error) error {
-	return s.withRoot(ctx, func(inbox *folder) error {
-		if dir == "" {
-			return fn(inbox)
+	return s.withRoot(ctx, func(inbox *folder) error { return s.inChild(inbox, dir, fn) })
+}
+
+// inChild runs fn with a folder of a Maildir that is open.
+func (s *Store) inChild(inbox *folder, dir string, fn func(f *folder) error) (err error) {
+	if dir == "" {
+		return fn(inbox)
+	}
+	f, err := s.child(inbox, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { s.leave(dir, f, err) }()
+	return fn(f)
+}
+
+// leave ends a visit. After an error the folder is not kept: whatever was wrong
+// with it, the next visit sees it with new eyes.
+func (s *Store) leave(dir string, f *folder, err error) {
+	if err != nil {
+		f.shut()
+		return
+	}
+	s.all.kept.give(keptKey{s, dir}, f)
+}
+
+// enter opens the Maildir, or takes the kept one if the path still leads to it.
+func (s *Store) enter() (*folder, error) {
+	if f := s.all.kept.take(keptKey{s, ""}); f != nil {
+		var st unix.Stat_t
+		if unix.Stat(s.path, &st) == nil && f.still(&st) {
+			f.inbox = f
+			return f, nil
 		}
-		f, err := inbox.child(s, dir)
-		if err != nil {
-			return err
-		}
-		defer f.root.Close()
-		defer f.close()
-		return fn(f)
-	})
+		f.shut()
+	}
+	root, err := os.OpenRoot(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the Maildir: %w", err)
+	}
+	f, err := s.newFolder(root)
+	if err != nil {
+		return nil, err
+	}
+	f.inbox = f
+	return f, nil
 }
 
 // child opens a folder below the Maildir. A symbolic link is not followed, even
 // inside the Maildir: one folder under two names would have two states.
-func (f *folder) child(s *Store, dir string) (*folder, error) {
+func (s *Store) child(inbox *folder, dir string) (*folder, error) {
 	var st unix.Stat_t
-	if err := f.lstat(dir, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+	err := inbox.lstat(dir, &st)
+	if f := s.all.kept.take(keptKey{s, dir}); f != nil {
+		if err == nil && f.still(&st) {
+			f.inbox = inbox
+			return f, nil
+		}
+		f.shut()
+	}
+	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return nil, fmt.Errorf("folder %q: %w", dir, ErrNotFound)
 	}
-	root, err := f.root.OpenRoot(dir)
+	root, err := inbox.root.OpenRoot(dir)
 	if err != nil {
 		return nil, fmt.Errorf("opening folder: %w", err)
 	}
-	c, err := s.newFolder(root)
+	f, err := s.newFolder(root)
 	if err != nil {
-		root.Close()
 		return nil, err
 	}
-	c.inbox = f
-	return c, nil
+	f.inbox = inbox
+	return f, nil
 }
 
+// newFolder takes over root, and closes it when it fails.
 func (s *Store) newFolder(root *os.Root) (*folder, error) {
 	dir, err := root.Open(".")
 	if err != nil {
+		root.Close()
 		return nil, fmt.Errorf("opening folder: %w", err)
 	}
-	f := &folder{root: root, dir: dir, store: s, opt: &s.all.opt, owner: s.owner.Name, log: s.all.log}
+	f := &folder{root: root, dir: dir, store: s, opt: &s.all.opt, owner: s.owner.Name, gid: s.owner.GID, log: s.all.log}
 	if err := unix.Fstat(int(dir.Fd()), &f.stat); err != nil {
-		dir.Close()
+		f.shut()
 		return nil, fmt.Errorf("opening folder: %w", err)
 	}
-	f.inbox = f
-	f.fileMode, f.dirMode, f.chgrp = modes(&f.stat, s.owner.GID)
+	f.fileMode, f.dirMode, f.chgrp = modes(&f.stat, f.gid)
 	return f, nil
 }
 
@@ -127,13 +170,15 @@ func modes(st *unix.Stat_t, gid int) (file, dir fs.FileMode, chgrp bool) {
 	return file, dir, shared && st.Mode&unix.S_ISGID == 0 && int(st.Gid) != gid
 }
 
-func (f *folder) close() {
+// shut closes the folder for good.
+func (f *folder) shut() {
 	for _, d := range f.sub {
 		if d != nil {
 			d.Close()
 		}
 	}
 	f.dir.Close()
+	f.root.Close()
 }
 
 // id names the directory itself.
@@ -151,22 +196,56 @@ func (f *folder) fault(step, name string) error {
 	return nil
 }
 
-// in opens new/ or cur/ and keeps it open until close.
+// in opens new/, cur/ or tmp/, or takes the one that is open if it is still in its
+// place; it stays open as long as the folder.
 func (f *folder) in(d subdir) (*os.File, error) {
+	if f.sub[d] != nil && !f.fresh[d] {
+		var st unix.Stat_t
+		if f.lstat(subNames[d], &st) != nil {
+			st = unix.Stat_t{}
+		}
+		f.look(d, &st)
+	}
 	if f.sub[d] != nil {
 		return f.sub[d], nil
 	}
-	file, err := f.root.OpenFile(subNames[d], os.O_RDONLY|unix.O_DIRECTORY, 0)
+	err := f.openSub(d)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = f.makeSubdirs(); err == nil {
-			file, err = f.root.OpenFile(subNames[d], os.O_RDONLY|unix.O_DIRECTORY, 0)
+			err = f.openSub(d)
 		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", subNames[d], err)
 	}
-	f.sub[d] = file
-	return file, nil
+	return f.sub[d], nil
+}
+
+// look compares what stands in the place of a subdirectory with the one that is
+// open, which is closed if it is another one.
+func (f *folder) look(d subdir, st *unix.Stat_t) {
+	switch {
+	case f.sub[d] == nil:
+	case f.subID[d] == inode{uint64(st.Dev), st.Ino}:
+		f.fresh[d] = true
+	default:
+		f.sub[d].Close()
+		f.sub[d], f.fresh[d] = nil, false
+	}
+}
+
+func (f *folder) openSub(d subdir) error {
+	fd, err := unix.Openat(int(f.dir.Fd()), subNames[d], unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		return err
+	}
+	f.sub[d], f.subID[d], f.fresh[d] = os.NewFile(uintptr(fd), subNames[d]), inode{uint64(st.Dev), st.Ino}, true
+	return nil
 }
 
 // makeSubdirs makes cur, new and tmp where they are missing, in Dovecot's

@@ -47,12 +47,11 @@ func (s *Store) create(f *folder, dir string) error {
 	if err := f.mkdir(dir); err != nil {
 		return err
 	}
-	c, err := f.child(s, dir)
-	if err != nil {
-		return err
-	}
-	defer c.root.Close()
-	defer c.close()
+	return s.inChild(f, dir, s.furnish)
+}
+
+// furnish makes what belongs into the directory of a new folder.
+func (s *Store) furnish(c *folder) error {
 	if err := c.makeSubdirs(); err != nil {
 		return err
 	}
@@ -68,7 +67,7 @@ func (s *Store) create(f *folder, dir string) error {
 	if err := c.replace(listName, h.append(nil)); err != nil {
 		return err
 	}
-	return durable.SyncDir(f.root, ".", f.opt.Fault)
+	return durable.SyncDir(c.inbox.root, ".", c.opt.Fault)
 }
 
 // Delete removes a folder with its messages; its children stay. Sessions that

@@ -204,7 +204,7 @@ func (f *folder) glance() (diskState, error) {
 }
 
 func (f *folder) times(t *[2]int64) error {
-	for sub, name := range subNames {
+	for sub, name := range subNames[:inTmp] {
 		var st unix.Stat_t
 		if err := f.lstat(name, &st); err != nil {
 			if !errors.Is(err, fs.ErrNotExist) {
@@ -217,6 +217,7 @@ func (f *folder) times(t *[2]int64) error {
 				return fmt.Errorf("looking at %s: %w", name, err)
 			}
 		}
+		f.look(subdir(sub), &st)
 		t[sub] = st.Mtim.Nano()
 	}
 	return nil

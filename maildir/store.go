@@ -107,6 +107,7 @@ type Stores struct {
 	stop    context.CancelFunc
 	work    sync.WaitGroup // goroutines that write for an open Mailbox
 	infos   infoCache
+	kept    keeper
 
 	mu     sync.Mutex // guards what follows, and the references of every Mailbox; taken after Mailbox.mu
 	stores map[storeKey]*Store
@@ -166,6 +167,7 @@ func (s *Stores) Close() error {
 	for _, st := range stores {
 		st.removeLockSource(ctx)
 	}
+	s.kept.close()
 	return err
 }
 
