@@ -33,8 +33,9 @@ func (m *Mailbox) FillText(ctx context.Context, keys []Key, open Opener, progres
 			progress(done, len(missing))
 		}
 	}
+	acc := newAccumulator()
 	for part := range slices.Chunk(missing, textPart) {
-		if err := m.inTurn(ctx, func() error { return m.buildText(ctx, part, open, count) }); err != nil {
+		if err := m.inTurn(ctx, func() error { return m.buildText(ctx, acc, part, open, count) }); err != nil {
 			return err
 		}
 	}
@@ -61,9 +62,8 @@ func (m *Mailbox) inTurn(ctx context.Context, work func() error) error {
 	return err
 }
 
-// buildText indexes the messages of keys.
-func (m *Mailbox) buildText(ctx context.Context, keys []Key, open Opener, count func(int)) error {
-	acc := newAccumulator()
+// buildText indexes the messages of keys; acc is empty before and after.
+func (m *Mailbox) buildText(ctx context.Context, acc *accumulator, keys []Key, open Opener, count func(int)) error {
 	for b := range m.extract(ctx, keys, open) {
 		at := 0
 		for i, d := range b.docs {
@@ -71,6 +71,7 @@ func (m *Mailbox) buildText(ctx context.Context, keys []Key, open Opener, count 
 			at = b.ends[i]
 		}
 		count(b.size)
+		textBatches.Put(b)
 		if acc.full() {
 			if err := m.writeSegment(acc); err != nil {
 				return err
@@ -95,6 +96,8 @@ type textBatch struct {
 	ends     []int // where each one's trigrams end
 	trigrams []trigram
 }
+
+var textBatches = sync.Pool{New: func() any { return new(textBatch) }}
 
 // extract yields the trigrams of messages, in the order of keys, while several
 // goroutines read those that come next. It ends early if ctx does.
@@ -148,7 +151,8 @@ func (m *Mailbox) extractBatch(ctx context.Context, keys []Key, open Opener) *te
 	defer extractors.Put(x)
 	w := fillers.Get().(*filler)
 	defer fillers.Put(w)
-	b := &textBatch{size: len(keys)}
+	b := textBatches.Get().(*textBatch)
+	b.size, b.docs, b.ends, b.trigrams = len(keys), b.docs[:0], b.ends[:0], b.trigrams[:0]
 	for _, k := range keys {
 		if ctx.Err() != nil {
 			break
