@@ -41,7 +41,7 @@ func (m *Mailbox) clear() {
 	m.validity, m.next, m.dead = 0, 1, 0
 }
 
-// adopt takes records of the uidlist into memory.
+// adopt takes records of the uidlist into memory. m.disk is held.
 func (m *Mailbox) adopt(r *listRead) error {
 	if !r.state.present || !r.whole && r.text == "" {
 		m.list = r.state
@@ -56,39 +56,16 @@ func (m *Mailbox) adopt(r *listRead) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	h := r.state.header
-	if m.loaded && h.validity != m.validity {
+	var listed []bool // what a new list still has of the records we know
+	switch {
+	case m.loaded && h.validity != m.validity:
 		return fmt.Errorf("UIDVALIDITY changed from %d to %d: %w", m.validity, h.validity, ErrRemoved)
-	}
-	var listed []bool
-	if !m.loaded && r.whole {
-		m.clear()
-		m.validity, m.guid, m.words = h.validity, h.guid, h.words
-		lines := strings.Count(r.text, "\n")
-		m.recs = make([]record, 0, lines+lines/8+16)
-		m.byBase = make(map[string]int32, lines+lines/8)
-	} else if r.whole {
+	case m.loaded && r.whole:
 		listed = make([]bool, len(m.recs))
+	case r.whole:
+		m.begin(h, strings.Count(r.text, "\n"))
 	}
-	known := m.top + 1
-	if n := len(m.recs); n > 0 {
-		known = max(known, m.recs[n-1].uid+1)
-	}
-	err := r.parse(func(l listLine) {
-		if i, ok := m.byBase[l.base]; ok && m.recs[i].uid == l.uid {
-			if listed != nil {
-				listed[i] = true
-			}
-			return
-		}
-		if l.uid < known {
-			return // expunged long ago: what was told to nobody may come again
-		}
-		if !r.whole || m.loaded { // do not keep the whole text for one name
-			l.base, l.ext = strings.Clone(l.base), strings.Clone(l.ext)
-		}
-		m.addRecord(l.uid, l.base, l.ext)
-	})
-	if err != nil {
+	if err := r.parse(m.adopter(listed, !m.loaded && r.whole)); err != nil {
 		return err
 	}
 	for i, ok := range listed {
@@ -99,6 +76,39 @@ func (m *Mailbox) adopt(r *listRead) error {
 	m.next = max(m.next, r.state.nextUID())
 	m.list = r.state
 	return nil
+}
+
+// begin makes room for a list that is read for the first time. m.mu is held.
+func (m *Mailbox) begin(h listHeader, lines int) {
+	m.clear()
+	m.validity, m.guid, m.words = h.validity, h.guid, h.words
+	m.recs = make([]record, 0, lines+lines/8+16)
+	m.byBase = make(map[string]int32, lines+lines/8)
+}
+
+// adopter returns the function that takes one record. It notes in listed which
+// known records it saw. share lets the names share the memory of the list, which
+// is right when nearly all of it is names that are kept. m.mu is held.
+func (m *Mailbox) adopter(listed []bool, share bool) func(listLine) {
+	known := m.top + 1
+	if n := len(m.recs); n > 0 {
+		known = max(known, m.recs[n-1].uid+1)
+	}
+	return func(l listLine) {
+		if i, ok := m.byBase[l.base]; ok && m.recs[i].uid == l.uid {
+			if listed != nil && int(i) < len(listed) {
+				listed[i] = true
+			}
+			return
+		}
+		if l.uid < known {
+			return // expunged long ago: what was told to nobody may come again
+		}
+		if !share {
+			l.base, l.ext = strings.Clone(l.base), strings.Clone(l.ext)
+		}
+		m.addRecord(l.uid, l.base, l.ext)
+	}
 }
 
 // listIsEmptied recognises Dovecot's new list for a folder whose old list was

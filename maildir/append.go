@@ -127,7 +127,10 @@ func (m *Mailbox) resultOf(a *arrival) arrivalResult {
 // a delivery a failure means only that a later reading gives the UID.
 func (m *Mailbox) assignBatch(batch []*arrival) {
 	ctx := context.WithoutCancel(m.store.all.ctx) // what was accepted is finished
-	limit := syncLockWait
+	limit := min(syncLockWait, m.store.all.opt.LockWait)
+	if m.store.all.opt.clock().Before(m.patience) {
+		limit = 0
+	}
 	for _, a := range batch {
 		if a.done != nil {
 			limit = m.store.all.opt.LockWait
@@ -156,27 +159,19 @@ func (m *Mailbox) assignBatch(batch []*arrival) {
 }
 
 // locked runs fn as the owner with the lock of the uidlist, and everything that
-// is in the list read. m.disk is held. fn runs anew if the list was replaced
-// meanwhile.
+// is in the list read. m.disk is held. When others have appended to the list, or
+// fn finds that it was replaced, the folder is read, still under the lock, so that
+// they cannot be ahead of us for ever, and fn runs anew.
 func (m *Mailbox) locked(ctx context.Context, limit time.Duration, fn func(f *folder) error) error {
 	if !m.loaded {
 		if err := m.sync(ctx, limit); err != nil {
 			return err
 		}
 	}
+	defer m.releaseLock()
 	wait := lockWait{limit: limit, quit: m.store.all.ctx.Done()}
 	for try := 0; ; try++ {
-		err := m.do(ctx, func(f *folder) error {
-			lock, err := f.tryLock(listLock, listName, lockStale, &m.sight)
-			if err != nil {
-				return err
-			}
-			defer f.unlock(lock)
-			if err := m.catchUp(f); err != nil {
-				return err
-			}
-			return fn(f)
-		})
+		err := m.do(ctx, func(f *folder) error { return m.underLock(f, fn) })
 		switch {
 		case errors.Is(err, errHeld):
 			if err := wait.pause(ctx); err != nil {
@@ -186,14 +181,34 @@ func (m *Mailbox) locked(ctx context.Context, limit time.Duration, fn func(f *fo
 			if try == 5 {
 				return fmt.Errorf("%w: %w", ErrLocked, err)
 			}
-			m.force.Store(true)
-			if err := m.sync(ctx, limit); err != nil {
+			if !m.list.present || errors.Is(err, errListMoved) {
+				m.force.Store(true)
+			}
+			if err := m.sweep(ctx, &sweep{keepLock: true}); err != nil {
 				return err
 			}
 		default:
 			return err
 		}
 	}
+}
+
+// underLock takes the lock if we do not have it, and gives it back unless the
+// folder has to be read first.
+func (m *Mailbox) underLock(f *folder, fn func(f *folder) error) (err error) {
+	if m.lock == nil {
+		if m.lock, err = f.tryLock(listLock, listName, lockStale, &m.sight); err != nil {
+			return err
+		}
+	}
+	if err = m.catchUp(f); err == nil {
+		err = fn(f)
+	}
+	if !errors.Is(err, errNeedSync) {
+		f.unlock(m.lock)
+		m.lock = nil
+	}
+	return err
 }
 
 // errNeedSync means that memory must first be brought up to date.

@@ -39,27 +39,9 @@ func (m *Mailbox) takeNews(ctx context.Context, news *folderNews) (done bool) {
 		if err := m.refreshKeywords(f); err != nil {
 			return err
 		}
-		var missing []namedFile
-		var at ModSeq
-		for file := range news.names {
-			var st unix.Stat_t
-			there := f.statIn(file.in, file.name, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG
-			switch {
-			case !validEntry([]byte(file.name)) || there == m.knows(file):
-			case !there:
-				missing = append(missing, file)
-			case !m.hasBase(baseOf(file.name)):
-				fresh = append(fresh, file)
-			case !m.takeRename(f, file, &at):
-				return nil
-			}
+		if fresh, done = m.compareNews(f, news); !done {
+			return nil
 		}
-		for _, file := range missing { // renamed to a name that came later in the list?
-			if m.knows(file) {
-				return nil
-			}
-		}
-		done = true
 		for d, t := range times {
 			if m.seen.times[d] != 0 { // else something waits for a reading
 				m.seen.times[d] = t
@@ -78,6 +60,32 @@ func (m *Mailbox) takeNews(ctx context.Context, news *folderNews) (done bool) {
 		}
 	}
 	return true
+}
+
+// compareNews notes renames and returns the files that are new; ok is false when
+// something is not that simple.
+func (m *Mailbox) compareNews(f *folder, news *folderNews) (fresh []namedFile, ok bool) {
+	var missing []namedFile
+	var at ModSeq
+	for file := range news.names {
+		var st unix.Stat_t
+		there := f.statIn(file.in, file.name, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG
+		switch {
+		case !validEntry([]byte(file.name)) || there == m.knows(file):
+		case !there:
+			missing = append(missing, file)
+		case !m.hasBase(baseOf(file.name)):
+			fresh = append(fresh, file)
+		case !m.takeRename(f, file, &at):
+			return nil, false
+		}
+	}
+	for _, file := range missing { // what was renamed is known under its new name by now
+		if m.knows(file) {
+			return nil, false
+		}
+	}
+	return fresh, true
 }
 
 // takeRename notes that a known message has another name now; false if its old

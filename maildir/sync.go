@@ -69,7 +69,12 @@ func (m *Mailbox) sync(ctx context.Context, wait time.Duration) error {
 	if m.store.all.opt.clock().Before(m.patience) {
 		wait = 0
 	}
-	sw := &sweep{m: m, pauses: lockWait{limit: min(wait, m.store.all.opt.LockWait), quit: m.store.all.ctx.Done()}}
+	return m.sweep(ctx, &sweep{pauses: lockWait{limit: min(wait, m.store.all.opt.LockWait)}})
+}
+
+// sweep runs one synchronisation to its end.
+func (m *Mailbox) sweep(ctx context.Context, sw *sweep) error {
+	sw.m, sw.pauses.quit = m, m.store.all.ctx.Done()
 	defer sw.end()
 	for sw.tries = 1; ; sw.tries++ {
 		next, err := sw.step(ctx)
@@ -89,10 +94,7 @@ func (m *Mailbox) sync(ctx context.Context, wait time.Duration) error {
 				if ctx.Err() != nil {
 					return err
 				}
-				sw.noLock = true
-				if wait > 0 {
-					m.patience = m.store.all.opt.clock().Add(lockStale)
-				}
+				sw.giveUpLock()
 			}
 			sw.tries--
 		case sweepAgain:
@@ -100,6 +102,14 @@ func (m *Mailbox) sync(ctx context.Context, wait time.Duration) error {
 				return fmt.Errorf("reading mailbox %s: its files do not come to rest", m.Name())
 			}
 		}
+	}
+}
+
+// giveUpLock goes on without the lock, and who comes next does not wait either.
+func (sw *sweep) giveUpLock() {
+	sw.noLock = true
+	if sw.pauses.limit > 0 {
+		sw.m.patience = sw.m.store.all.opt.clock().Add(lockStale)
 	}
 }
 
@@ -120,6 +130,7 @@ type sweep struct {
 	pauses   lockWait
 	wantLock bool // there are files to give a UID
 	noLock   bool // the lock cannot be had: leave them
+	keepLock bool // whoever called has the lock and needs it afterwards
 	aside    bool // the uidlist is corrupt
 
 	both    bool   // cur/ is read too
@@ -161,7 +172,7 @@ func (sw *sweep) step(ctx context.Context) (result sweepResult, err error) {
 			}
 		}
 		result, err = sw.visit(f)
-		if result == swept || err != nil {
+		if (result == swept || err != nil) && !sw.keepLock {
 			f.unlock(m.lock)
 			m.lock = nil
 		}
@@ -172,7 +183,13 @@ func (sw *sweep) step(ctx context.Context) (result sweepResult, err error) {
 
 // end gives the lock back if an error left it taken.
 func (sw *sweep) end() {
-	m := sw.m
+	if !sw.keepLock {
+		sw.m.releaseLock()
+	}
+}
+
+// releaseLock gives the lock of the uidlist back if we have it. m.disk is held.
+func (m *Mailbox) releaseLock() {
 	if m.lock == nil {
 		return
 	}
