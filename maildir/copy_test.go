@@ -50,7 +50,7 @@ func TestCopyIsALinkWithTheSameBase(t *testing.T) {
 }
 
 func TestCopyBesideAFileThatNobodyKnowsKeepsTheIdentity(t *testing.T) {
-	in, out, dir := twoFolders(t, Options{NoInotify: true, Fault: func(step, name string) error { return nil }}, 1)
+	in, out, dir := twoFolders(t, Options{NoInotify: true}, 1)
 	var plant sync.Once
 	in.store.all.opt.Fault = func(step, name string) error { // between the look at memory and the link
 		if step == "link" {
@@ -61,6 +61,7 @@ func TestCopyBesideAFileThatNobodyKnowsKeepsTheIdentity(t *testing.T) {
 	if _, to, err := in.Copy(t.Context(), []UID{1}, out); err != nil || len(to) != 1 {
 		t.Fatalf("%v, %v", to, err)
 	}
+	out.force.Store(true) // else that file is found two seconds later
 	syncNow(t, out)
 	if out.Len() != 2 || out.EmailID(1) != "1.h" || subject(t, out, 1) != "1" || subject(t, out, 2) != "other" {
 		t.Errorf("%q, EMAILID %q", state(out), out.EmailID(1))
