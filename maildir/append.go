@@ -151,7 +151,7 @@ func (m *Mailbox) assignBatch(batch []*arrival) {
 	_ = m.do(ctx, func(f *folder) error {
 		for _, a := range batch {
 			if !a.placed {
-				f.root.Remove(a.tmpName())
+				f.unstage(&a.stored)
 			}
 		}
 		return nil

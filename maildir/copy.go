@@ -215,8 +215,6 @@ func (dst *Mailbox) link(f, src *folder, s *doomedFile, a *arrival) error {
 	}
 	if dst.hasBase(a.Name) {
 		dst.renameCopy(f, a)
-	} else if g := a.guid; g == a.Name {
-		a.guid = "" // the base itself is the GUID
 	}
 	from, err := src.in(s.in)
 	if err != nil {
@@ -236,6 +234,9 @@ func (dst *Mailbox) link(f, src *folder, s *doomedFile, a *arrival) error {
 	}
 	if err != nil {
 		return fmt.Errorf("linking a message: %w", err)
+	}
+	if a.guid == a.Name {
+		a.guid = "" // the base itself is the GUID
 	}
 	a.placed = true
 	return nil
@@ -284,7 +285,8 @@ func (f *folder) copyBytes(src *folder, s *doomedFile, a *arrival) error {
 	if err := out.Sync(fi.ModTime().Truncate(time.Second)); err != nil {
 		return err
 	}
-	return out.Rename(subNames[a.in] + "/" + a.name)
+	out.Done()
+	return f.place(&a.stored)
 }
 
 // removeMoved removes the originals, durable on return, so that no power cut

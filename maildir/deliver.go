@@ -121,8 +121,8 @@ func (f *folder) put(c *message.Content, d Delivery, letters Flags) (stored, err
 	return st, nil
 }
 
-// tmpName is where a staged message lies.
-func (st *stored) tmpName() string { return "tmp/" + baseStem(st.Name) }
+// tmpName is the name of a staged message in tmp/.
+func (st *stored) tmpName() string { return baseStem(st.Name) }
 
 // baseStem is a base without its sizes.
 func baseStem(base string) string {
@@ -133,16 +133,11 @@ func baseStem(base string) string {
 // stage writes the message to tmp/, durable but for its name.
 func (f *folder) stage(c *message.Content, d Delivery, letters Flags) (stored, error) {
 	base := newBase(f.opt.Hostname, f.now())
-	file, err := f.createTmp("tmp/" + base)
+	file, err := f.createTmp(base)
 	if err != nil {
 		return stored{}, err
 	}
-	staged := false
-	defer func() {
-		if !staged {
-			file.Abort()
-		}
-	}()
+	defer file.Abort()
 	if f.chgrp {
 		_ = file.Chown(-1, int(f.stat.Gid)) // see mkdir
 	}
@@ -162,44 +157,56 @@ func (f *folder) stage(c *message.Content, d Delivery, letters Flags) (stored, e
 	if flags := d.Flags&^AllKeywords | letters; flags != 0 {
 		st.name, st.in = plainName(st.Name, flags), inCur
 	}
-	staged = true
+	file.Done()
 	return st, nil
 }
 
-// createTmp makes the file in tmp/, and tmp/ itself where it is missing.
+// createTmp makes the file in tmp/.
 func (f *folder) createTmp(name string) (*durable.File, error) {
-	file, err := durable.Create(f.root, name, f.fileMode, f.opt.Fault)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = f.makeSubdirs(); err == nil {
-			file, err = durable.Create(f.root, name, f.fileMode, f.opt.Fault)
-		}
+	tmp, err := f.in(inTmp)
+	if err != nil {
+		return nil, err
 	}
-	return file, err
+	return durable.CreateAt(tmp, name, f.fileMode, f.opt.Fault)
 }
 
 // place moves a staged message to where readers find it, or removes it.
 func (f *folder) place(st *stored) error {
-	to := subNames[st.in] + "/" + st.name
-	err := f.fault("rename", to)
-	if err == nil {
-		err = f.root.Rename(st.tmpName(), to)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = f.makeSubdirs(); err == nil {
-			err = f.root.Rename(st.tmpName(), to)
-		}
-	}
-	if err != nil {
-		f.root.Remove(st.tmpName())
+	if err := f.move(inTmp, st.tmpName(), st.in, st.name); err != nil {
+		f.unstage(st)
 		return fmt.Errorf("putting a message in its place: %w", err)
 	}
 	return nil
 }
 
-func (f *folder) syncIn(in subdir) error { return durable.SyncDir(f.root, subNames[in], f.opt.Fault) }
+// unstage removes a staged message.
+func (f *folder) unstage(st *stored) {
+	if tmp, err := f.in(inTmp); err == nil {
+		_ = unix.Unlinkat(int(tmp.Fd()), st.tmpName(), 0)
+	}
+}
+
+// syncIn makes the names in new/ or cur/ durable.
+func (f *folder) syncIn(in subdir) error {
+	if err := f.fault("syncdir", subNames[in]); err != nil {
+		return err
+	}
+	dir, err := f.in(in)
+	if err != nil {
+		return err
+	}
+	if err := dir.Sync(); err != nil {
+		return fmt.Errorf("syncing %s: %w", subNames[in], err)
+	}
+	return nil
+}
 
 func (f *folder) remove(in subdir, name string) {
-	if err := f.root.Remove(subNames[in] + "/" + name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	dir, err := f.in(in)
+	if err == nil {
+		err = unix.Unlinkat(int(dir.Fd()), name, 0)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		f.log.Warn("cannot take back a message", "user", f.owner, "err", err)
 	}
 }

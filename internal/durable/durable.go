@@ -30,7 +30,8 @@ func (f Fault) at(step, name string) error {
 // File is a message or state file on its way to its final name. It is used by
 // one goroutine.
 type File struct {
-	root  *os.Root
+	root  *os.Root // nil for a file of CreateAt
+	dir   *os.File // of a file of CreateAt
 	f     *os.File
 	name  string
 	fault Fault
@@ -49,6 +50,27 @@ func Create(root *os.Root, name string, mode os.FileMode, fault Fault) (*File, e
 	}
 	return &File{root: root, f: f, name: name, fault: fault}, nil
 }
+
+// CreateAt is Create in a directory that is open, without a walk to it: name is
+// one component, and dir, the caller's, stays open until the end. The caller
+// moves the file himself and calls Done, or calls Abort; Rename is not for it.
+func CreateAt(dir *os.File, name string, mode os.FileMode, fault Fault) (*File, error) {
+	if err := fault.at("create", name); err != nil {
+		return nil, fmt.Errorf("creating %s: %w", name, err)
+	}
+	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	fd, err := unix.Openat(int(dir.Fd()), name, flags, uint32(mode.Perm()))
+	for errors.Is(err, unix.EINTR) { // network file systems
+		fd, err = unix.Openat(int(dir.Fd()), name, flags, uint32(mode.Perm()))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("creating: %w", &os.PathError{Op: "openat", Path: name, Err: err})
+	}
+	return &File{dir: dir, f: os.NewFile(uintptr(fd), name), name: name, fault: fault}, nil
+}
+
+// Done tells that the file has left its first name, so that Abort keeps it.
+func (f *File) Done() { f.done = true }
 
 // Write implements io.Writer.
 func (f *File) Write(p []byte) (int, error) {
@@ -102,6 +124,10 @@ func (f *File) Abort() {
 	}
 	f.done = true
 	f.f.Close()
+	if f.root == nil {
+		_ = unix.Unlinkat(int(f.dir.Fd()), f.name, 0)
+		return
+	}
 	f.root.Remove(f.name)
 }
 

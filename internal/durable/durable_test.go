@@ -110,3 +110,62 @@ func TestSyncSetsTheTime(t *testing.T) {
 		t.Errorf("mtime %v, err %v", fi.ModTime(), err)
 	}
 }
+
+func TestCreateAtMakesOneFileInOneDirectory(t *testing.T) {
+	_, path := openRoot(t)
+	dir, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	os.Symlink("/etc/passwd", filepath.Join(path, "link"))
+	os.WriteFile(filepath.Join(path, "old"), nil, 0o600)
+	for _, name := range []string{"link", "old", "none/x"} {
+		if f, err := CreateAt(dir, name, 0o600, nil); err == nil {
+			f.Abort()
+			t.Errorf("%s was opened", name)
+		}
+	}
+	if _, err := CreateAt(dir, "old", 0o600, nil); !errors.Is(err, os.ErrExist) {
+		t.Errorf("an existing file: %v", err)
+	}
+	f, err := CreateAt(dir, "new", 0o640, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(put("x")(f), f.Sync(time.Time{})); err != nil {
+		t.Fatal(err)
+	}
+	f.Done()
+	f.Abort()
+	fi, err := os.Stat(filepath.Join(path, "new"))
+	if err != nil || fi.Size() != 1 || fi.Mode() != 0o640 {
+		t.Errorf("%v, %v", fi, err)
+	}
+	f, err = CreateAt(dir, "gone", 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Abort()
+	if _, err := os.Stat(filepath.Join(path, "gone")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("left after Abort: %v", err)
+	}
+}
+
+func TestCreateAtFailsOnPurpose(t *testing.T) {
+	_, path := openRoot(t)
+	dir, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	boom := errors.New("boom")
+	if _, err := CreateAt(dir, "f", 0o600, func(step, name string) error {
+		if step == "create" && name == "f" {
+			return boom
+		}
+		return nil
+	}); !errors.Is(err, boom) {
+		t.Error(err)
+	}
+}
