@@ -101,8 +101,9 @@ func (m *Mailbox) noteSize(uid UID, size int64) {
 	}
 }
 
-// maxInfos bounds the structures kept in memory, about a kilobyte each.
-const maxInfos = 4096
+// maxInfoBytes bounds the memory of the structures that are kept. Most messages
+// need a kilobyte, one that somebody made for the purpose megabytes.
+const maxInfoBytes = 16 << 20
 
 // infoCache keeps the structures that were asked for last. A message never
 // changes, so an entry cannot be wrong.
@@ -110,6 +111,7 @@ type infoCache struct {
 	mu    sync.Mutex // guards what follows
 	order list.List  // of *infoEntry, the last used first
 	at    map[infoKey]*list.Element
+	bytes int // of all entries
 }
 
 type infoKey struct {
@@ -118,8 +120,9 @@ type infoKey struct {
 }
 
 type infoEntry struct {
-	key  infoKey
-	info Info
+	key   infoKey
+	info  Info
+	bytes int
 }
 
 func (c *infoCache) get(key infoKey) (Info, bool) {
@@ -134,17 +137,37 @@ func (c *infoCache) get(key infoKey) (Info, bool) {
 }
 
 func (c *infoCache) put(key infoKey, info Info) {
+	entry := &infoEntry{key, info, weigh(info.Part)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.at == nil {
 		c.at = map[infoKey]*list.Element{}
 	}
-	if c.at[key] != nil {
+	if c.at[key] != nil || entry.bytes > maxInfoBytes/4 {
 		return
 	}
-	c.at[key] = c.order.PushFront(&infoEntry{key, info})
-	for c.order.Len() > maxInfos {
+	c.at[key] = c.order.PushFront(entry)
+	c.bytes += entry.bytes
+	for c.bytes > maxInfoBytes {
 		old := c.order.Remove(c.order.Back()).(*infoEntry)
 		delete(c.at, old.key)
+		c.bytes -= old.bytes
 	}
+}
+
+// weigh estimates the memory that a structure needs, in bytes.
+func weigh(root *message.Part) int {
+	n := 512
+	for p := range root.All() {
+		n += 512 + len(p.Type) + len(p.Subtype) + len(p.ID) + len(p.Description) + len(p.Location) + len(p.Disposition)
+		for _, list := range [][]message.Param{p.Params, p.DispositionParams} {
+			for _, param := range list {
+				n += 32 + len(param.Name) + len(param.Value)
+			}
+		}
+		if s := p.Summary; s != nil {
+			n += 256 + len(s.Subject) + len(s.References) + len(s.From) + len(s.Sender) + len(s.ReplyTo) + len(s.To) + len(s.Cc) + len(s.Bcc)
+		}
+	}
+	return n
 }
