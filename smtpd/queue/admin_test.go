@@ -163,8 +163,7 @@ func TestChangesDuringAnAttempt(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var f *fixture
-				f = newFixture(t, func(context.Context, string, int) message.Outcome {
+				f := newFixture(t, func(context.Context, string, int) message.Outcome {
 					time.Sleep(time.Minute)
 					return later
 				})

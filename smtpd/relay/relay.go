@@ -228,19 +228,19 @@ func (a *attempt) host(ctx context.Context, c candidate) *failure {
 			return fail
 		}
 		s.close()
-		if !reused || s.said > 0 || fail.unsure || ctx.Err() != nil {
+		if !reused || fail.unsure || !fail.err.Temporary() || ctx.Err() != nil {
 			a.sessions++
 			return fail
 		}
-		// A connection that was kept had gone meanwhile. There are only a few,
-		// and the next may be a new one.
+		// A connection that was kept may have gone meanwhile, or its host has
+		// had enough of it: that is no word on this message. There are only a
+		// few, and the next may be a new one.
 	}
 }
 
 // transactions sends the message in portions that the host takes.
 func (a *attempt) transactions(ctx context.Context, s *session) *failure {
 	defer s.during(ctx)()
-	s.said = 0
 	for rest := slices.Clone(a.open); len(rest) > 0; {
 		part := rest[:min(len(rest), a.r.o.MaxRecipients, s.maxRecipients())]
 		rest = rest[len(part):]

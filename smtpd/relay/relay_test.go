@@ -352,6 +352,30 @@ func TestAKeptConnectionThatDiedIsReplaced(t *testing.T) {
 	}
 }
 
+func TestAHostThatIsTiredOfAConnectionGetsANewOne(t *testing.T) {
+	for _, step := range []string{"MAIL", "RCPT", "DATA"} {
+		s := newSink(t)
+		w := newWorld(t, map[string]*sink{"192.0.2.1": s})
+		w.send(t, "bob@a.example")
+		s.mu.Lock()
+		s.on = func(c *sinkConn, line string) bool {
+			if !strings.HasPrefix(line, step) {
+				return false
+			}
+			s.mu.Lock()
+			s.on = nil
+			s.mu.Unlock()
+			c.say("421 4.7.0 too many errors")
+			c.conn.Close()
+			return true
+		}
+		s.mu.Unlock()
+		if out := w.send(t, "bob@a.example")[0]; out.Err != nil || out.Remote != "mx1.a.example[192.0.2.1]" {
+			t.Errorf("%s: %+v", step, out)
+		}
+	}
+}
+
 func TestIdleConnectionsEnd(t *testing.T) {
 	s := newSink(t)
 	w := newWorld(t, map[string]*sink{"192.0.2.1": s}, func(o *Options) { o.IdleTimeout = time.Millisecond })

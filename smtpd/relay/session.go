@@ -32,7 +32,6 @@ type session struct {
 	secure bool              // TLS is on
 	begun  bool              // a transaction is open at the host
 	uses   int               // messages
-	said   int               // replies since it was taken from the pool
 }
 
 // connect takes a connection from the pool or opens one that meets q.
@@ -281,7 +280,6 @@ func (s *session) read(stage string, limit time.Duration) (reply, *failure) {
 	if err != nil {
 		return reply{}, lost(s.remote, stage, err)
 	}
-	s.said++
 	return r, nil
 }
 
