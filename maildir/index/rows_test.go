@@ -260,13 +260,18 @@ func BenchmarkFill100k(b *testing.B) {
 	keys, open := benchKeys(benchMail(b, 100000))
 	b.ReportAllocs()
 	for b.Loop() {
-		x := openIndex(b, b.TempDir())
+		b.StopTimer()
+		dir := b.TempDir()
+		x := openIndex(b, dir)
 		m := x.Mailbox("alice", "0123", 7)
+		b.StartTimer()
 		if err := m.Fill(context.Background(), keys, open, nil); err != nil {
 			b.Fatal(err)
 		}
 		b.StopTimer()
 		m.Close()
+		x.Close()
+		os.RemoveAll(dir)
 		b.StartTimer()
 	}
 }
