@@ -120,6 +120,9 @@ func (q *Queue) plan(e *entry, it *Item) {
 // times is when a pending recipient is due.
 func (q *Queue) times(it *Item, r *Recipient) times {
 	t := times{next: r.Next, must: it.Created.Add(q.o.MaxAge)}
+	if t.next.IsZero() {
+		t.next = it.Created // first come, first served
+	}
 	if warn := q.warnAt(it); !r.Delayed && warn.Before(t.must) {
 		t.must = warn
 	}

@@ -72,6 +72,7 @@ func (r *Relay) open(ctx context.Context, c candidate, q Requirement) (*session,
 		s.close()
 		return nil, fail
 	}
+	r.o.Logger.Debug("connected to a host", "remote", s.remote, "tls", s.secure, "required", q.Level.String())
 	return s, nil
 }
 
