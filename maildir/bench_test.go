@@ -208,3 +208,26 @@ func parallel(b *testing.B, n int, work func() error) {
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
 }
+
+// BenchmarkDeliverToWatcher measures from the call of Deliver to the moment when
+// an IDLE session knows the message's UID.
+func BenchmarkDeliverToWatcher(b *testing.B) {
+	s := benchStore(b, filepath.Join(b.TempDir(), "Maildir"))
+	ctx := context.Background()
+	m, err := s.Open(ctx, "INBOX")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close()
+	w := m.Watch(nil)
+	defer w.Close()
+	c := benchContent()
+	for b.Loop() {
+		if _, err := s.Deliver(ctx, "INBOX", c, Delivery{}); err != nil {
+			b.Fatal(err)
+		}
+		for len(w.Changes()) == 0 {
+			<-w.C()
+		}
+	}
+}

@@ -210,8 +210,8 @@ func (s *Store) Owner() asuser.Owner { return s.owner }
 // Path is the absolute path of the Maildir.
 func (s *Store) Path() string { return s.path }
 
-// Prepare makes the Maildir with cur, new and tmp where they are missing. The
-// home directory must exist.
+// Prepare makes the Maildir with cur, new and tmp where they are missing, and the
+// directories above it where the owner may.
 func (s *Store) Prepare(ctx context.Context) error {
 	if err := asuser.Do(ctx, s.owner, s.makeMaildir); err != nil {
 		return fmt.Errorf("making the Maildir: %w", err)
