@@ -66,11 +66,15 @@ func crashChild(dir string) {
 	if err != nil {
 		panic(err)
 	}
-	go q.Run(context.Background())
+	ctx, stop := context.WithCancel(context.Background())
+	var run sync.WaitGroup
+	run.Go(func() { q.Run(ctx) })
 	if os.Getenv("MAILSRVD_QUEUE_CRASH_DRAIN") != "" {
 		for q.Stats().Items > 0 {
 			time.Sleep(time.Millisecond)
 		}
+		stop()
+		run.Wait()
 		return
 	}
 	for w := range 4 {

@@ -77,7 +77,10 @@ func takeLock(root *os.Root) (*os.File, error) {
 	return nil, fmt.Errorf("locking: %w", err)
 }
 
-func (s *store) close() error { return errors.Join(s.lock.Close(), s.root.Close()) }
+// close makes the last removals durable and gives the lock back.
+func (s *store) close() error {
+	return errors.Join(s.names.wait(), s.lock.Close(), s.root.Close())
+}
 
 // create makes a new item durable. os.ErrExist means that the id is taken.
 func (s *store) create(it *Item, c *message.Content) error {
