@@ -288,7 +288,7 @@ func TestAccumulatorKeepsEachDocument(t *testing.T) {
 	var a accumulator = *newAccumulator()
 	for range 2 { // it is used again
 		want := map[trigram][]uint32{}
-		for o := range 3000 {
+		for o := range 1500 {
 			var list []trigram
 			for range 40 {
 				list = append(list, trigram(r.IntN(1<<uint(4+r.IntN(21)))))

@@ -30,7 +30,7 @@ func (m *Mailbox) Fill(ctx context.Context, keys []Key, open Opener, progress fu
 	if m == nil {
 		return nil
 	}
-	err := inParallel(ctx, keys, progress, func(part []Key) {
+	err := m.index.inParallel(ctx, keys, progress, func(part []Key) {
 		w := fillers.Get().(*filler)
 		defer fillers.Put(w)
 		for _, k := range part {
@@ -84,8 +84,9 @@ func (r *Reader) each(keys []Key, fn func(k Key, row Row, ok bool) error) error 
 	return nil
 }
 
-// inParallel gives the keys to several goroutines, part by part and in order.
-func inParallel(ctx context.Context, keys []Key, progress func(done, total int), work func([]Key)) error {
+// inParallel gives the keys to several goroutines, part by part and in order. How
+// many are at work in the whole Index is bounded.
+func (x *Index) inParallel(ctx context.Context, keys []Key, progress func(done, total int), work func([]Key)) error {
 	var next, done atomic.Int64
 	var wg sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), (len(keys)+fillChunk-1)/fillChunk) {
@@ -96,7 +97,7 @@ func inParallel(ctx context.Context, keys []Key, progress func(done, total int),
 					return
 				}
 				part := keys[i:min(i+fillChunk, len(keys))]
-				work(part)
+				x.work(func() { work(part) })
 				if n := done.Add(int64(len(part))); progress != nil {
 					progress(int(n), len(keys))
 				}
@@ -108,6 +109,13 @@ func inParallel(ctx context.Context, keys []Key, progress func(done, total int),
 		return fmt.Errorf("filling the cache: %w", context.Cause(ctx))
 	}
 	return nil
+}
+
+// work runs fn in one of the Index's slots.
+func (x *Index) work(fn func()) {
+	x.working <- struct{}{}
+	defer func() { <-x.working }()
+	fn()
 }
 
 // wants waits until the queue has room. It reports false if rows are not wanted.
@@ -134,15 +142,7 @@ const maxWhole = 1 << 20
 
 // fill makes the row of one message and queues it.
 func (w *filler) fill(m *Mailbox, k Key, open Opener) {
-	file, err := open(k.UID)
-	if err != nil {
-		return
-	}
-	defer file.Close()
-	msg, err := w.load(k, file)
-	if err == nil {
-		err = w.builder.build(msg)
-	}
+	err := w.read(k, open, func(msg Message) error { return w.builder.build(msg) })
 	if err != nil {
 		m.index.log.Debug("message was not put into the cache", "user", m.user, "uid", k.UID, "err", err)
 		return
@@ -150,6 +150,26 @@ func (w *filler) fill(m *Mailbox, k Key, open Opener) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.queueRow(k.UID, w.builder.row, w.builder.wire)
+}
+
+// read opens and scans a message and gives it to use. A panic becomes an error:
+// no mail may end the process for the sake of a cache.
+func (w *filler) read(k Key, open Opener, use func(Message) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	file, err := open(k.UID)
+	if err != nil {
+		return fmt.Errorf("opening a message: %w", err)
+	}
+	defer file.Close()
+	msg, err := w.load(k, file)
+	if err != nil {
+		return err
+	}
+	return use(msg)
 }
 
 // load scans a file; a file that is not long is read once.

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ type Index struct {
 	trust   uint64   // the stamp of states that may be believed
 	writers sync.WaitGroup
 	texting chan struct{} // held by the one that builds a full-text index
+	working chan struct{} // held by each of those that read messages
 
 	mu     sync.Mutex // guards what follows
 	boxes  map[string]*Mailbox
@@ -47,7 +49,8 @@ func Open(o Options) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &Index{opt: o, log: o.Logger, now: o.now, lock: lock, boxes: map[string]*Mailbox{}, states: map[string]bool{}, texting: make(chan struct{}, 1)}
+	x := &Index{opt: o, log: o.Logger, now: o.now, lock: lock, boxes: map[string]*Mailbox{}, states: map[string]bool{}, texting: make(chan struct{}, 1),
+		working: make(chan struct{}, max(2, runtime.GOMAXPROCS(0)))}
 	if x.trust, err = beginEpoch(o.Dir, o.noSync); err != nil {
 		lock.Close()
 		return nil, err

@@ -278,6 +278,15 @@ func TestFillPassesOverWhatCannotBeRead(t *testing.T) {
 		}
 		return nil
 	})
+	err = m.Fill(context.Background(), b.keys, func(uid UID) (*os.File, error) {
+		if uid%2 == 0 {
+			panic("a bug")
+		}
+		return b.open(uid)
+	}, nil)
+	if err != nil {
+		t.Error(err)
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	stop := errors.New("stop")
 	cancel(stop)

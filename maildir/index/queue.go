@@ -15,7 +15,7 @@ const writeAfter = 150 * time.Millisecond
 // maxQueue takes nothing more.
 const (
 	hurryAt  = 1 << 20
-	maxQueue = 8 << 20
+	maxQueue = 4 << 20
 )
 
 // queue is what is to be written to rows and wire.

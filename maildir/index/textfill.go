@@ -117,7 +117,7 @@ func (m *Mailbox) extract(ctx context.Context, keys []Key, open Opener) func(fun
 		for range workers {
 			wg.Go(func() {
 				for j := range jobs {
-					j.result <- m.extractBatch(ctx, j.keys, open)
+					m.index.work(func() { j.result <- m.extractBatch(ctx, j.keys, open) })
 				}
 			})
 		}
@@ -173,19 +173,12 @@ func (m *Mailbox) extractBatch(ctx context.Context, keys []Key, open Opener) *te
 
 // extract collects the trigrams of one message.
 func (w *filler) extract(x *extractor, k Key, open Opener) error {
-	file, err := open(k.UID)
-	if err != nil {
-		return fmt.Errorf("opening a message: %w", err)
-	}
-	defer file.Close()
-	msg, err := w.load(k, file)
-	if err != nil {
-		return err
-	}
-	if err := msg.Part.FoldText(msg.File, x.add); err != nil {
-		return fmt.Errorf("reading texts: %w", err)
-	}
-	return nil
+	return w.read(k, open, func(msg Message) error {
+		if err := msg.Part.FoldText(msg.File, x.add); err != nil {
+			return fmt.Errorf("reading texts: %w", err)
+		}
+		return nil
+	})
 }
 
 // writeSegment writes what was accumulated and puts it into use.
