@@ -106,7 +106,7 @@ func (s *server) accounts() *auth.Authenticator {
 	s.must(os.WriteFile(s.dir+"/passwd", []byte(entry.String()+"\n"), 0o600))
 	backend, err := passwdfile.Open(passwdfile.Options{Path: s.dir + "/passwd"})
 	s.must(err)
-	a, err := auth.New(auth.Options{Backend: backend})
+	a, err := auth.New(auth.Options{Backend: backend, FailureDelay: -1})
 	s.must(err)
 	return a
 }
