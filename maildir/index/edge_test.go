@@ -356,3 +356,33 @@ func TestSearchingCostsNoMemoryARow(t *testing.T) {
 		t.Errorf("%v allocations for %d rows", n, len(keys))
 	}
 }
+
+func TestBaseSumsDiffer(t *testing.T) {
+	seen := map[uint64]string{}
+	short := map[uint32]int{}
+	for i := range 20000 {
+		for _, base := range []string{
+			fmt.Sprintf("17000%05d.M1P1.host,S=100,W=100", i), fmt.Sprintf("1700000000.M%dP1.host,S=%d", i, i%7), strings.Repeat("a", i%300) + fmt.Sprint(i),
+		} {
+			sum := baseSum(base)
+			if other, ok := seen[sum]; ok && other != base {
+				t.Fatalf("%q and %q", base, other)
+			}
+			seen[sum] = base
+			short[BaseHash(base)]++
+		}
+	}
+	if len(seen)-len(short) > 5 {
+		t.Errorf("%d of %d short hashes are equal", len(seen)-len(short), len(seen))
+	}
+	if baseSum("") != baseSum("") || baseSum("a\x00") == baseSum("a") {
+		t.Error("the length does not count")
+	}
+}
+
+func BenchmarkBaseSum(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		baseSum("1795453934.M61701P16083.vm,S=5900,W=6500")
+	}
+}

@@ -139,15 +139,21 @@ func (x *Index) Mailbox(user, guid string, uidvalidity uint32) *Mailbox {
 func (x *Index) drop(m *Mailbox) (last bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	m.refs--
-	return m.refs == 0
+	if m.refs--; m.refs > 0 {
+		return false
+	}
+	m.closing++
+	return true
 }
 
-// forget takes a closed Mailbox out of the table, unless it is in use again.
+// forget takes a Mailbox that was closed out of the table, unless it is in use
+// again or still being closed by another: two of a directory would write over
+// each other.
 func (x *Index) forget(m *Mailbox) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if m.refs == 0 && x.boxes[m.dir] == m {
+	m.closing--
+	if m.refs == 0 && m.closing == 0 && x.boxes[m.dir] == m {
 		delete(x.boxes, m.dir)
 	}
 }

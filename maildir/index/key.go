@@ -1,7 +1,8 @@
 package index
 
 import (
-	"hash/crc32"
+	"encoding/binary"
+	"math/bits"
 	"unsafe"
 )
 
@@ -23,8 +24,21 @@ type Key struct {
 type Pair struct{ From, To Key }
 
 // baseSum is a hash of a base. It is compared beside the UID, so it guards
-// against accidents only: a UID that a damaged uidlist gave to another file.
+// against accidents only: a UID that a damaged uidlist gave to another file. It
+// multiplies eight bytes at a time, as wyhash does, for a search compares the
+// base of every message.
 func baseSum(base string) uint64 {
 	b := unsafe.Slice(unsafe.StringData(base), len(base)) // read only
-	return uint64(crc32.Update(0x9e3779b9, crc32.IEEETable, b))<<32 | uint64(checksum(b))
+	h := uint64(len(b)) ^ 0xa0761d6478bd642f
+	for ; len(b) >= 8; b = b[8:] {
+		h = mix(h ^ binary.LittleEndian.Uint64(b))
+	}
+	var tail [8]byte
+	copy(tail[:], b)
+	return mix(h ^ binary.LittleEndian.Uint64(tail[:]))
+}
+
+func mix(x uint64) uint64 {
+	hi, lo := bits.Mul64(x^0xe7037ed1a0b428db, 0x8ebc6af09c88c6e3)
+	return hi ^ lo
 }

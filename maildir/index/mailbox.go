@@ -27,6 +27,7 @@ type Mailbox struct {
 
 	mu      sync.Mutex // guards what follows; held for moments
 	refs    int        // guarded by Index.mu
+	closing int        // calls of Close at work; guarded by Index.mu
 	files   *rowFiles  // nil: not open
 	absent  bool       // there are no files to open
 	text    *textSet   // nil: not open

@@ -42,6 +42,42 @@ func TestManyUseAFolderAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
+// TestClosingAndOpeningAgainLosesNothing closes a folder while others open it:
+// at no time may two write to its files.
+func TestClosingAndOpeningAgainLosesNothing(t *testing.T) {
+	x := openIndex(t, t.TempDir())
+	const users, rounds = 8, 150
+	text := func(uid UID) string { return fmt.Sprintf("Subject: number %d\n\n%d\n", uid, uid) }
+	var wg sync.WaitGroup
+	for u := range users {
+		wg.Go(func() {
+			for i := range rounds {
+				uid := UID(u*rounds + i + 1)
+				m := x.Mailbox("alice", "0123", 7)
+				put(t, m, uid, "base", text(uid))
+				m.Close()
+			}
+		})
+	}
+	wg.Wait()
+	x.mu.Lock()
+	if len(x.boxes) > 0 {
+		t.Errorf("%d folders are still there", len(x.boxes))
+	}
+	x.mu.Unlock()
+	x.Mailbox("alice", "0123", 7).View(func(r *Reader) error {
+		for uid := range UID(users * rounds) {
+			row, ok := r.Row(uid+1, "base")
+			if !ok {
+				t.Errorf("message %d is lost", uid+1)
+				continue
+			}
+			compareRow(t, row, text(uid+1))
+		}
+		return nil
+	})
+}
+
 // step does one of all that can be done with a folder, and checks what it says.
 func (b *textBox) step(t *testing.T, ctx context.Context, m *Mailbox, r *rand.Rand) {
 	k := b.keys[r.IntN(len(b.keys))]

@@ -94,6 +94,47 @@ func TestStateIsTrustedOnlyIfComplete(t *testing.T) {
 			m.Close()
 			x.Close()
 		}, false},
+		{"cut off at a record", func(t *testing.T, x *Index, m *Mailbox) {
+			m.flush()
+			size := m.state.size
+			m.Note(MessageState{1e6, 1, 1, 1})
+			m.flush()
+			if err := os.Truncate(m.statePath(), size); err != nil {
+				t.Fatal(err)
+			}
+			m.Close()
+			x.Close()
+		}, false},
+		{"cut off at the header", func(t *testing.T, x *Index, m *Mailbox) {
+			m.flush()
+			if err := os.Truncate(m.statePath(), headerLen); err != nil {
+				t.Fatal(err)
+			}
+			m.Note(MessageState{1e6, 1, 1, 1})
+			m.Close()
+			x.Close()
+		}, false},
+		{"cut off, and loaded again", func(t *testing.T, x *Index, m *Mailbox) {
+			m.flush()
+			if err := os.Truncate(m.statePath(), headerLen); err != nil {
+				t.Fatal(err)
+			}
+			x.Mailbox("alice", "0123", 7).LoadState()
+			m.Close()
+			x.Mailbox("alice", "0123", 7).Close()
+			x.Close()
+		}, false},
+		{"cut off, and compacted", func(t *testing.T, x *Index, m *Mailbox) {
+			m.flush()
+			if err := os.Truncate(m.statePath(), headerLen); err != nil {
+				t.Fatal(err)
+			}
+			for range 1000 {
+				m.Note(slices.Repeat([]MessageState{{1e6, 1, 1, 1}}, 250)...)
+			}
+			m.Close()
+			x.Close()
+		}, false},
 		{"loaded twice", func(_ *testing.T, x *Index, m *Mailbox) {
 			other := x.Mailbox("alice", "0123", 7)
 			other.LoadState()

@@ -21,16 +21,18 @@ import (
 //	F  modseq                                             VanishedFrom
 //	H  modseq                                             Highest
 //	O                                                     in use
-//	C                                                     complete
+//	C  length (8)                                         complete
 //
-// The state counts only if the last item is C and the stamp is that of the
-// epoch: else changes may have been told to clients that are not in the log. A
+// The state counts only if the last item is C, with the length that the file had
+// before it (so that none of it was cut off meanwhile), and the stamp is that of
+// the epoch: else changes may have been told to clients that are not in the log. A
 // message that was lost from it and changed back to the flags that the log has
 // would keep an old modseq, and a client that saw it in between would never
 // learn.
 const (
 	messageItemLen  = 1 + 20
 	vanishedItemLen = 1 + 12
+	completeItemLen = 1 + 8
 )
 
 // stateLog is what is queued for the file.
@@ -101,8 +103,9 @@ func (s *State) size() int64 {
 // stateReader puts a state together.
 type stateReader struct {
 	State
-	sorted int // so many Messages are sorted and have no doubles
-	last   byte
+	sorted   int   // so many Messages are sorted and have no doubles
+	record   int64 // where the record of the items begins
+	complete bool  // the last item says so
 }
 
 // items reads the items of a record.
@@ -118,7 +121,7 @@ func (r *stateReader) items(b []byte) error {
 		} else {
 			r.item(b[:n])
 		}
-		r.last = b[0]
+		r.complete = b[0] == 'C' && int64(binary.LittleEndian.Uint64(b[1:])) == r.record
 		b = b[n:]
 	}
 	return nil
@@ -134,7 +137,9 @@ func itemLen(b []byte) int {
 		n = vanishedItemLen
 	case 'F', 'H':
 		n = 9
-	case 'O', 'C':
+	case 'C':
+		n = completeItemLen
+	case 'O':
 		n = 1
 	case 'K':
 		if len(b) >= 3 {
@@ -255,13 +260,14 @@ func (m *Mailbox) readState() (r stateReader, size int64, err error) {
 	}
 	records := recordReader{r: f, at: headerLen}
 	for {
-		p, _, err := records.next()
+		p, at, err := records.next()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			return r, 0, err
 		}
+		r.record = at
 		if err := r.items(p); err != nil {
 			return r, 0, err
 		}
@@ -280,12 +286,12 @@ func (m *Mailbox) loadState() (s State, ok bool, err error) {
 			return s, false, err
 		}
 	}
-	open := m.state.begun && m.state.whole
+	open, size := m.state.begun && m.state.whole, m.state.size
 	m.index.wroteState(m)
 	m.state.session++
 	m.state.begun, m.state.whole = true, false
-	r, size, err := m.readState()
-	if err == nil && r.last != 'C' && !open {
+	r, now, err := m.readState()
+	if err == nil && !r.complete && (!open || now != size) {
 		err = errUntrusted
 	}
 	if err != nil {
@@ -296,12 +302,12 @@ func (m *Mailbox) loadState() (s State, ok bool, err error) {
 		m.index.log.Info("modification sequences are made anew", "user", m.user, "dir", m.dir, "err", err)
 		return s, false, nil
 	}
-	m.state.size = size
-	if size > 2*r.size()+minWaste {
+	m.state.size = now
+	if now > 2*r.size()+minWaste {
 		err = m.writeState(r.appendItems(nil))
 	} else {
 		err = m.appendState([]byte{'O'})
-		m.state.first = size
+		m.state.first = now
 	}
 	m.state.whole = err == nil
 	return r.State, err == nil, err
@@ -398,9 +404,14 @@ func (m *Mailbox) compactState() error {
 	if m.state.size < 4*m.state.first+16*minWaste {
 		return nil
 	}
-	r, _, err := m.readState()
+	r, size, err := m.readState()
+	if err == nil && size != m.state.size {
+		err = errFormat
+	}
 	if err != nil {
-		return err
+		m.state.whole = false
+		os.Remove(m.statePath())
+		return fmt.Errorf("compacting a state: %w", err)
 	}
 	return m.writeState(r.appendItems(nil))
 }
@@ -415,5 +426,5 @@ func (m *Mailbox) closeState(session int) error {
 	if !m.state.whole {
 		return nil
 	}
-	return m.appendState([]byte{'C'})
+	return m.appendState(binary.LittleEndian.AppendUint64([]byte{'C'}, uint64(m.state.size)))
 }

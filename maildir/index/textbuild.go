@@ -7,12 +7,13 @@ import (
 )
 
 // accumulator collects the posting lists of a segment that is being built, with
-// bounded memory: gaps as varints, in chunks of one arena.
+// bounded memory: gaps as varints, in chunks of an arena of blocks.
 type accumulator struct {
 	docs  []document
 	table []int32 // hash table of positions in lists, -1 is free; a power of two long
 	lists []growing
-	arena []byte
+	arena [][]byte
+	used  uint32 // of the arena
 }
 
 // growing is the list of one trigram. A chunk is the position of the next one (4
@@ -33,8 +34,13 @@ const (
 	chunkHead = 4
 )
 
-// maxArena is how much an accumulator may hold.
-const maxArena = 32 << 20
+// The arena's blocks are of arenaBlock bytes; no chunk is in two of them. With
+// maxArena bytes an accumulator is full.
+const (
+	arenaBits  = 20
+	arenaBlock = 1 << arenaBits
+	maxArena   = 16 << 20
+)
 
 func newAccumulator() *accumulator {
 	a := &accumulator{table: make([]int32, 1<<16)}
@@ -45,7 +51,7 @@ func newAccumulator() *accumulator {
 }
 
 // full reports whether the segment should be written now.
-func (a *accumulator) full() bool { return len(a.arena) >= maxArena || len(a.docs) >= maxSegmentDocs/4 }
+func (a *accumulator) full() bool { return a.used >= maxArena || len(a.docs) >= maxSegmentDocs/4 }
 
 // add takes a document and its trigrams, each once.
 func (a *accumulator) add(d document, trigrams []trigram) {
@@ -61,7 +67,7 @@ func (a *accumulator) add(d document, trigrams []trigram) {
 			if g.at == g.end {
 				a.extend(g)
 			}
-			a.arena[g.at] = c
+			a.arena[g.at>>arenaBits][g.at&(arenaBlock-1)] = c
 			g.at++
 		}
 	}
@@ -105,32 +111,50 @@ func (a *accumulator) rehash() {
 	}
 }
 
+// from returns the arena from a position to the end of its block.
+func (a *accumulator) from(pos uint32) []byte { return a.arena[pos>>arenaBits][pos&(arenaBlock-1):] }
+
 // extend gives a list another chunk.
 func (a *accumulator) extend(g *growing) {
-	at := uint32(len(a.arena))
+	size := min(2*g.size, maxChunk)
+	if size == 0 {
+		size = minChunk
+	}
+	at := a.allocate(size)
 	if g.size == 0 {
 		g.first = at
-		g.size = minChunk
 	} else {
-		binary.LittleEndian.PutUint32(a.arena[g.end-g.size:], at)
-		g.size = min(2*g.size, maxChunk)
+		binary.LittleEndian.PutUint32(a.from(g.end-g.size), at)
 	}
-	a.arena = append(a.arena, make([]byte, g.size)...)
-	g.at, g.end = at+chunkHead, at+g.size
+	g.size, g.at, g.end = size, at+chunkHead, at+size
+}
+
+// allocate takes n bytes of the arena; they may hold anything.
+func (a *accumulator) allocate(n uint32) (at uint32) {
+	if left := arenaBlock - a.used&(arenaBlock-1); left < n {
+		a.used += left
+	}
+	at = a.used
+	a.used += n
+	if int(at>>arenaBits) == len(a.arena) {
+		a.arena = append(a.arena, make([]byte, arenaBlock))
+	}
+	return at
 }
 
 // ordinals appends a list's ordinals to dst.
 func (a *accumulator) ordinals(g *growing, dst []uint32) []uint32 {
-	pos, size := g.first, uint32(minChunk)
-	at := pos + chunkHead
+	size := uint32(minChunk)
+	chunk := a.from(g.first)[:size]
+	at := uint32(chunkHead)
 	next, gap, shift := uint32(0), uint32(0), 0
 	for left := g.count; left > 0; {
-		if at == pos+size {
-			pos = binary.LittleEndian.Uint32(a.arena[pos:])
+		if at == size {
 			size = min(2*size, maxChunk)
-			at = pos + chunkHead
+			chunk = a.from(binary.LittleEndian.Uint32(chunk))[:size]
+			at = chunkHead
 		}
-		c := a.arena[at]
+		c := chunk[at]
 		at++
 		gap |= uint32(c&0x7f) << shift
 		if shift += 7; c < 0x80 {
@@ -158,7 +182,7 @@ func (a *accumulator) write(w io.Writer, h fileHeader) error {
 }
 
 func (a *accumulator) reset() {
-	a.docs, a.lists, a.arena = a.docs[:0], a.lists[:0], a.arena[:0]
+	a.docs, a.lists, a.used = a.docs[:0], a.lists[:0], 0
 	for i := range a.table {
 		a.table[i] = -1
 	}

@@ -17,7 +17,7 @@ const textPart = 16 << 10
 
 // FillText indexes the texts of those messages that are not indexed yet. keys
 // are all messages of the folder, by UID: what is not among them is dropped from
-// the index at an occasion. It works in memory of some 50 MB; in the whole Index
+// the index at an occasion. It works in memory of some 60 MB; in the whole Index
 // one call does at a time, and calls for large folders let others in between.
 // progress, which may be nil, is called from this goroutine. Messages that cannot
 // be read stay unindexed. The error is that of ctx or of writing; what was done
