@@ -46,6 +46,7 @@ func TestDecoderTakesTokens(t *testing.T) {
 		{"number64", "9223372036854775807", func(d *Decoder) any { return d.Number64() }, int64(9223372036854775807)},
 		{"flags in parentheses", `(\Seen $x)`, func(d *Decoder) any { return d.Flags() }, []string{`\Seen`, "$x"}},
 		{"flags without", `\Seen foo`, func(d *Decoder) any { return d.Flags() }, []string{`\Seen`, "foo"}},
+		{"flags of Dovecot's imapc", `( $x  \Seen )`, func(d *Decoder) any { return d.FlagList() }, []string{"$x", `\Seen`}},
 		{"no flags", "()", func(d *Decoder) any { return d.FlagList() }, []string(nil)},
 		{"date", "1-feb-1994", func(d *Decoder) any { return d.Date().Format(time.DateOnly) }, "1994-02-01"},
 		{"date quoted", `"01-Feb-1994"`, func(d *Decoder) any { return d.Date().Format(time.DateOnly) }, "1994-02-01"},
@@ -120,6 +121,8 @@ func TestDecoderRefuses(t *testing.T) {
 		{"literal without size", "{}", func(d *Decoder) { d.AString() }},
 		{"literal in an atom", "a{3}", func(d *Decoder) { d.AString() }},
 		{"literal expected", "a", func(d *Decoder) { d.Literal() }},
+		{"flags without a space", `(\Seen\Draft)`, func(d *Decoder) { d.FlagList() }},
+		{"flags without end", `(\Seen `, func(d *Decoder) { d.FlagList() }},
 		{"bare backslash", `\`, func(d *Decoder) { d.Flag() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

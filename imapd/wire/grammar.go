@@ -290,11 +290,25 @@ func (d *Decoder) Flag() string {
 	return d.Atom()
 }
 
-// FlagList insists on a parenthesised list of flags.
+// FlagList insists on a parenthesised list of flags. More spaces than the grammar
+// has are let through, since Dovecot's imapc begins its lists with one.
 func (d *Decoder) FlagList() []string {
 	var flags []string
-	d.List(func() { flags = append(flags, d.Flag()) })
+	d.Expect('(')
+	d.skipSpaces()
+	for d.err == nil && !d.Accept(')') {
+		flags = append(flags, d.Flag())
+		if d.Peek() != ')' {
+			d.SP()
+			d.skipSpaces()
+		}
+	}
 	return flags
+}
+
+func (d *Decoder) skipSpaces() {
+	for d.AcceptSP() {
+	}
 }
 
 // Flags is FlagList, or flags without parentheses, as STORE has it.
