@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestUIDOnly(t *testing.T) {
@@ -44,12 +45,13 @@ func TestUIDOnly(t *testing.T) {
 
 func TestSort(t *testing.T) {
 	h := newHarness(t, nil)
+	arrival := time.Now() // of all, so that none is later than another
 	for _, m := range []struct{ from, subject, date, body string }{
 		{"Zoe <b@x>", "Re: pear", "3 Jan 2020 00:00:00 +0000", strings.Repeat("a", 300)},
 		{"Ann <c@x>", "apple", "1 Jan 2020 00:00:00 +0000", "a"},
 		{"a@x", "PEAR", "2 Jan 2020 23:00:00 -0500", strings.Repeat("a", 100)},
 	} {
-		h.deliver("INBOX", fmt.Sprintf("From: %s\nSubject: %s\nDate: %s\n\n%s\n", m.from, m.subject, m.date, m.body))
+		h.deliverAt("INBOX", fmt.Sprintf("From: %s\nSubject: %s\nDate: %s\n\n%s\n", m.from, m.subject, m.date, m.body), arrival)
 	}
 	h.login("")
 	for keys, want := range map[string]string{

@@ -272,8 +272,14 @@ func (h *harness) like(want, got string) bool {
 // deliver puts a message with LF or CRLF line ends into a mailbox of alice.
 func (h *harness) deliver(mailbox, text string) {
 	h.t.Helper()
+	h.deliverAt(mailbox, text, time.Time{})
+}
+
+// deliverAt is deliver with an internal date; zero is now.
+func (h *harness) deliverAt(mailbox, text string, date time.Time) {
+	h.t.Helper()
 	c := message.FromBytes([]byte(strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\n", "\r\n")))
-	if _, err := h.store().Deliver(context.Background(), mailbox, c, maildir.Delivery{}); err != nil {
+	if _, err := h.store().Deliver(context.Background(), mailbox, c, maildir.Delivery{Date: date}); err != nil {
 		h.t.Fatal(err)
 	}
 }
