@@ -1,11 +1,13 @@
 package imapd
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
 
 	"svc.plus/mailsrvd/imapd/wire"
+	"svc.plus/mailsrvd/maildir"
 )
 
 // mailbox insists on a mailbox name and returns it as UTF-8. Parsing goes on
@@ -147,12 +149,16 @@ func (s *session) subscribe(*call) error {
 	return s.store.Subscribe(s.srv.ctx, box.name)
 }
 
-// unsubscribe runs UNSUBSCRIBE (RFC 9051 section 6.3.8).
+// unsubscribe runs UNSUBSCRIBE (RFC 9051 section 6.3.8). A name that is not
+// subscribed is fine: clients say it after DELETE to be sure.
 func (s *session) unsubscribe(*call) error {
 	s.dec.SP()
 	box := s.mailbox()
 	if err := s.endWith(box); err != nil {
 		return err
 	}
-	return s.store.Unsubscribe(s.srv.ctx, box.name)
+	if err := s.store.Unsubscribe(s.srv.ctx, box.name); !errors.Is(err, maildir.ErrNotFound) {
+		return err
+	}
+	return nil
 }

@@ -110,7 +110,9 @@ func TestSubscriptions(t *testing.T) {
 		S: * LIST (\HasNoChildren) "/" C
 		S: e OK ...
 		C: f UNSUBSCRIBE A/B
+		C: f UNSUBSCRIBE A/B
 		C: f LSUB "" A*
+		S: f OK UNSUBSCRIBE completed.
 		S: f OK UNSUBSCRIBE completed.
 		S: f OK LSUB completed.
 		C: g LIST (RECURSIVEMATCH) "" %
