@@ -89,6 +89,7 @@ func (f *fetcher) chunk(lo, hi int) error {
 		f.messages = slices.DeleteFunc(f.messages, func(m maildir.Message) bool { return m.ModSeq <= f.req.changedSince })
 	}
 	f.msg.batch = &batch{ctx: f.s.srv.ctx, box: f.s.view.box, uids: uids}
+	defer f.msg.batch.close()
 	marked := f.markSeen()
 	if err := f.scanAhead(); err != nil {
 		return err

@@ -2,7 +2,6 @@ package imapd
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -45,52 +44,9 @@ func (m *fetched) load(n needs) (err error) {
 		}
 	}
 	if n&needFile != 0 {
-		m.file, err = m.box.OpenMessage(m.ctx, m.UID)
+		m.file, err = m.open(m.UID)
 	}
 	return err
-}
-
-// batch is what messages that are read together share. One goroutine uses it.
-type batch struct {
-	ctx   context.Context
-	box   *maildir.Mailbox
-	uids  []maildir.UID
-	times map[maildir.UID]maildir.Times // of all of them, from one visit to the folder
-	infos map[maildir.UID]*scanned      // nil unless they were scanned ahead
-}
-
-// scanned is what a message's scan came to.
-type scanned struct {
-	info maildir.Info
-	err  error
-}
-
-// structure returns what the scan of a message tells.
-func (b *batch) structure(uid maildir.UID) (maildir.Info, error) {
-	if s := b.infos[uid]; s != nil {
-		return s.info, s.err
-	}
-	return b.box.Info(b.ctx, uid)
-}
-
-// timesOf returns the dates of a message of the batch.
-func (b *batch) timesOf(uid maildir.UID) (maildir.Times, error) {
-	if b.times == nil {
-		b.times = make(map[maildir.UID]maildir.Times, len(b.uids))
-		err := b.box.Times(b.ctx, b.uids, func(uid maildir.UID, t maildir.Times, _ int64) bool {
-			b.times[uid] = t
-			return true
-		})
-		if err != nil {
-			b.times = nil
-			return maildir.Times{}, err
-		}
-	}
-	t, ok := b.times[uid]
-	if !ok {
-		return t, maildir.ErrExpunged
-	}
-	return t, nil
 }
 
 func (m *fetched) close() {

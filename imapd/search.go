@@ -115,6 +115,7 @@ func (s *session) candidates(uids []maildir.UID, look func(i int, c *candidate) 
 	i := 0
 	var c candidate
 	c.batch = &batch{ctx: s.srv.ctx, box: s.view.box, uids: uids}
+	defer c.batch.close()
 	for _, m := range s.view.box.Lookup(uids, nil) {
 		for uids[i] != m.UID {
 			i++
