@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"svc.plus/mailsrvd/internal/message"
 )
 
@@ -19,6 +21,7 @@ import (
 type arrival struct {
 	stored
 	placed bool   // in its place: from the start for a delivery
+	sought bool   // it was not in its place, and the folder was read for it
 	guid   string // of the message it is a copy of, where its base is another one
 	err    error
 	done   chan arrivalResult
@@ -234,17 +237,38 @@ func (m *Mailbox) catchUp(f *folder) error {
 
 // placeBatch runs in the folder, under the lock.
 func (m *Mailbox) placeBatch(f *folder, batch []*arrival) error {
+	if err := m.seek(f, batch); err != nil {
+		return err
+	}
 	return m.own(f, func() error {
 		for _, a := range batch {
 			if a.placed || a.err != nil {
 				continue
 			}
-			if a.err = f.place(&a.stored); a.err == nil {
-				a.placed = true
-			}
+			a.err = f.place(&a.stored)
+			a.placed = a.err == nil
 		}
 		return m.commit(f, batch)
 	})
+}
+
+// seek looks for the files that got their place in an earlier visit. Another
+// program may have renamed one since, or given it a UID and removed it: the folder
+// is read once, and what that does not find is gone and needs no UID.
+func (m *Mailbox) seek(f *folder, batch []*arrival) (err error) {
+	for _, a := range batch {
+		var st unix.Stat_t
+		switch {
+		case !a.placed || a.err != nil || m.hasBase(a.Name) || f.statIn(a.in, a.name, &st) == nil:
+		case a.sought:
+			a.err = ErrExpunged
+		default:
+			a.sought = true
+			m.force.Store(true)
+			err = errNeedSync
+		}
+	}
+	return err
 }
 
 // commit gives files that are in their place their UIDs, durable in the uidlist,

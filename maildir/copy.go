@@ -71,6 +71,7 @@ func (m *Mailbox) transfer(ctx context.Context, uids []UID, dst *Mailbox, move b
 	if err != nil {
 		return nil, nil, storeError(fmt.Errorf("copying to %s: %w", dst.Name(), err))
 	}
+	m.copyRows(dst, sources, batch)
 	for i, a := range batch {
 		res := dst.resultOf(a)
 		if res.err == nil {
@@ -174,10 +175,13 @@ func (m *Mailbox) planCopies(uids []UID, letters [maxKeywords]Flags) (sources []
 // linkBatch runs in the folder of dst, under its lock: it makes the links and
 // gives them UIDs. After an error nothing is left.
 func (dst *Mailbox) linkBatch(f *folder, m *Mailbox, sources []doomedFile, batch []*arrival) error {
+	if err := dst.seek(f, batch); err != nil {
+		return err
+	}
 	return dst.withSource(f, m, func(src *folder) error {
 		return dst.own(f, func() error {
 			for i, a := range batch {
-				if a.placed { // on a second try
+				if a.placed || a.err != nil { // on a second try
 					continue
 				}
 				if err := dst.link(f, src, &sources[i], a); err != nil {
