@@ -52,6 +52,8 @@ type Relay struct {
 	TLS string
 	// Hold keeps all remote mail in the queue.
 	Hold bool
+	// MTASTS follows the TLS policies that domains publish (RFC 8461).
+	MTASTS bool
 }
 
 func (s *Relay) section() section {
@@ -66,6 +68,8 @@ func (s *Relay) section() section {
 			doc: "\"opportunistic\": TLS where the other side offers it, its certificate unchecked. \"required\": only with TLS, and with a smarthost only with a valid certificate. \"none\": never, for a smarthost in one's own network. A login is sent over TLS to a host with a valid certificate only, whatever this says."},
 		{name: "hold", def: `false`, value: boolean(&s.Hold),
 			doc: "Contact no other server: mail for other domains is taken and stays in the queue, held. When this is false again, mailsrvd queue release --held lets it go. For trials, and for the hours of a migration."},
+		{name: "mta_sts", def: `true`, value: boolean(&s.MTASTS),
+			doc: "Follow the policies that domains publish by MTA-STS (RFC 8461): where one says \"enforce\", mail goes only to the listed mail exchangers, over TLS with a valid certificate. They are kept in the directory mta-sts below state_dir. A smarthost gets its mail as tls says."},
 	}}
 }
 

@@ -73,6 +73,7 @@ user = "ru"
 password_file = "rp"
 tls = "required"
 hold = true
+mta_sts = false
 [dns]
 resolver = "127.0.0.1:53"
 [aliases]
@@ -81,6 +82,11 @@ allow_include = true
 [[aliases.domain]]
 domain = "second.example"
 file = "al2"
+[inbound]
+spf = "off"
+dkim = "off"
+dmarc = "off"
+authserv_id = "Auth.example"
 [limits]
 connections = 10
 connections_per_ip = 5
@@ -115,9 +121,10 @@ format = "json"
 		{fmt.Sprint(c.IMAP), "{/ 45m0s [COMPRESS=DEFLATE]}"},
 		{fmt.Sprint(c.DKIM), "[{example.org sel /e/dk}]"},
 		{c.Queue, Queue{72 * time.Hour, 2 * time.Minute, 3 * time.Hour, 0}},
-		{c.Relay, Relay{"smart.example:587", "ru", "/e/rp", "required", true}},
+		{c.Relay, Relay{"smart.example:587", "ru", "/e/rp", "required", true, false}},
 		{c.DNS.Resolver, "127.0.0.1:53"},
 		{fmt.Sprint(c.Aliases), "{/e/al true [{second.example /e/al2}]}"},
+		{c.Inbound, Inbound{"off", "off", "off", "auth.example"}},
 		{fmt.Sprint(c.Limits), "{10 5 6 7 200 [10.0.0.0/8 2001:db8::1/128]}"},
 		{c.Log.Level(), slog.LevelDebug}, {c.Log.Format, "json"},
 	} {

@@ -39,6 +39,28 @@ type Host struct {
 // does not list; it is a *status.Error, else temporary.
 type Policy func(ctx context.Context, domain string, host Host) (Requirement, error)
 
+// Strictest makes one Policy of several. They are asked in turn, until one wants
+// the host verified or finds it unusable: what comes first wins over what comes
+// later, as DANE does over MTA-STS (RFC 8461 section 2).
+func Strictest(policies ...Policy) Policy {
+	return func(ctx context.Context, domain string, host Host) (Requirement, error) {
+		var strictest Requirement
+		for _, p := range policies {
+			q, err := p(ctx, domain, host)
+			if err != nil {
+				return Requirement{}, err
+			}
+			if q.Level > strictest.Level {
+				strictest = q
+			}
+			if q.Level == Verified {
+				break
+			}
+		}
+		return strictest, nil
+	}
+}
+
 // Requirement is a Policy's answer. The zero value is opportunistic TLS.
 type Requirement struct {
 	Level Level

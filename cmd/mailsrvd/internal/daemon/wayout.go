@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"log/slog"
+	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -10,6 +12,7 @@ import (
 	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/internal/status"
 	"svc.plus/mailsrvd/smtpd/relay"
+	"svc.plus/mailsrvd/smtpd/relay/mtasts"
 )
 
 // wayOut is how mail leaves: a relay, or nothing at all.
@@ -26,7 +29,7 @@ func (d *Daemon) wayOut(c *config.Config, reg prometheus.Registerer) (wayOut, er
 	}
 	var o relay.Options
 	if err := d.o.Groups.Do(func() (err error) {
-		o, err = relayOptions(c)
+		o, err = relayOptions(c, d.log)
 		return err
 	}); err != nil {
 		return nil, err
@@ -36,7 +39,7 @@ func (d *Daemon) wayOut(c *config.Config, reg prometheus.Registerer) (wayOut, er
 }
 
 // relayOptions are those that the configuration gives. It reads the password.
-func relayOptions(c *config.Config) (relay.Options, error) {
+func relayOptions(c *config.Config, log *slog.Logger) (relay.Options, error) {
 	resolver, err := dns.NewSystem(c.DNS.Resolver)
 	if err != nil {
 		return relay.Options{}, err
@@ -46,20 +49,28 @@ func relayOptions(c *config.Config) (relay.Options, error) {
 		return relay.Options{}, err
 	}
 	return relay.Options{
-		Hostname: c.Hostname, Resolver: resolver, Policy: tlsPolicy(c.Relay),
+		Hostname: c.Hostname, Resolver: resolver, Policy: tlsPolicy(c, resolver, log),
 		Smarthost: relay.Smarthost{Addr: c.Relay.Smarthost, User: c.Relay.User, Password: password, TLS: relay.TLSMode(c.Relay.TLS)},
 	}, nil
 }
 
-// tlsPolicy is what [relay] tls says for the mail exchangers; nil leaves it to
-// the relay.
-func tlsPolicy(r config.Relay) relay.Policy {
-	if r.TLS != string(relay.TLSRequired) {
-		return nil
+// tlsPolicy is what the destinations publish and what [relay] tls says for all
+// mail exchangers, whichever is stricter.
+func tlsPolicy(c *config.Config, resolver *dns.Resolver, log *slog.Logger) relay.Policy {
+	var policies []relay.Policy
+	if c.Relay.MTASTS {
+		sts := mtasts.New(mtasts.Options{Resolver: resolver, Dir: filepath.Join(c.StateDir, "mta-sts"), Logger: log})
+		policies = append(policies, sts.Policy)
 	}
-	return func(context.Context, string, relay.Host) (relay.Requirement, error) {
-		return relay.Requirement{Level: relay.Encrypted, ID: "relay.tls"}, nil
+	if c.Relay.TLS == string(relay.TLSRequired) {
+		policies = append(policies, encrypted)
 	}
+	return relay.Strictest(policies...)
+}
+
+// encrypted is the policy of [relay] tls = "required".
+func encrypted(context.Context, string, relay.Host) (relay.Requirement, error) {
+	return relay.Requirement{Level: relay.Encrypted, ID: "relay.tls"}, nil
 }
 
 // errHeld is what the queue shows for mail that [relay] hold keeps back.

@@ -12,7 +12,10 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"svc.plus/mailsrvd/config"
+	"svc.plus/mailsrvd/internal/dns"
 	"svc.plus/mailsrvd/smtpd/queue"
+	"svc.plus/mailsrvd/smtpd/relay"
 )
 
 // smarthost is the next server: it keeps what it gets.
@@ -153,5 +156,32 @@ func TestPasswordOfTheSmarthostIsNeeded(t *testing.T) {
 	}
 	if err := d.Reload(ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestTLSPolicyFollowsTheConfiguration(t *testing.T) {
+	zone, err := dns.NewFake("example.net MX 10 mx.example.net\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		tls  string
+		sts  bool
+		want relay.Level
+	}{
+		{"opportunistic", false, relay.Opportunistic},
+		{"opportunistic", true, relay.Opportunistic},
+		{"required", true, relay.Encrypted},
+	} {
+		c := &config.Config{Relay: config.Relay{TLS: tt.tls, MTASTS: tt.sts}}
+		c.StateDir = t.TempDir()
+		asked := zone.Asked("_mta-sts.example.net")
+		q, err := tlsPolicy(c, zone.Resolver(), nil)(ctx, "example.net", relay.Host{Name: "mx.example.net"})
+		if err != nil || q.Level != tt.want {
+			t.Errorf("%+v: %+v, %v", tt, q, err)
+		}
+		if (zone.Asked("_mta-sts.example.net") > asked) != tt.sts {
+			t.Errorf("%+v: the record was asked for, or not", tt)
+		}
 	}
 }
