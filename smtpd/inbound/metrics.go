@@ -1,0 +1,56 @@
+package inbound
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are those of one Inspector; Inspectors with the same Registerer share
+// them.
+type metrics struct {
+	results  *prometheus.CounterVec // check, result
+	actions  *prometheus.CounterVec // action
+	panics   prometheus.Counter
+	duration prometheus.Histogram
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	return &metrics{
+		results: register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mailsrvd_inbound_results_total", Help: "Results of checks of inbound mail; of several signatures, the best."}, []string{"check", "result"})),
+		actions: register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mailsrvd_inbound_actions_total", Help: "What the checks decided about inbound mail."}, []string{"action"})),
+		panics: register(r, prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "mailsrvd_inbound_panics_total", Help: "Checks that ended by a bug."})),
+		duration: register(r, prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "mailsrvd_inbound_seconds", Help: "Time for all checks of a message.",
+			Buckets: []float64{.001, .005, .025, .1, .25, .5, 1, 2.5, 5, 10}})),
+	}
+}
+
+func (m *metrics) report(r Report, took time.Duration) {
+	for _, check := range []string{"iprev", "spf", "dkim", "dmarc"} {
+		if v, ok := r.best(check); ok {
+			m.results.WithLabelValues(check, v.Result).Inc()
+		}
+	}
+	m.actions.WithLabelValues(r.Action.String()).Inc()
+	m.duration.Observe(took.Seconds())
+}
+
+// register returns c, or the collector that stands under its name already.
+func register[C prometheus.Collector](r prometheus.Registerer, c C) C {
+	if r == nil {
+		return c
+	}
+	err := r.Register(c)
+	var already prometheus.AlreadyRegisteredError
+	if errors.As(err, &already) {
+		if old, ok := already.ExistingCollector.(C); ok {
+			return old
+		}
+	}
+	return c
+}
