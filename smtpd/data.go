@@ -78,12 +78,24 @@ func (s *session) receive(tx *transaction, src io.Reader) (*message.Content, err
 			return nil, err
 		}
 	}
+	if o.Inbound != nil {
+		block = o.Inbound.Clean(block)
+	}
 	c, err := message.Spool(io.MultiReader(bytes.NewReader(block), bytes.NewReader(rest), lines), o.SpoolDir, o.Limits.Memory, o.Limits.MessageSize)
 	if err != nil {
 		return nil, readError(err)
 	}
 	tx.env.EightBit = tx.env.EightBit || lines.eightBit
-	c = c.WithPrefix([]byte(s.server.receivedField(tx, now)))
+	trace := []byte(s.server.receivedField(tx, now))
+	if o.Inbound != nil {
+		results, err := s.inspect(tx, block, c)
+		if err != nil {
+			c.Close()
+			return nil, err
+		}
+		trace = append(results, trace...)
+	}
+	c = c.WithPrefix(trace)
 	if !o.Mode.submits() {
 		return c, nil
 	}

@@ -28,6 +28,7 @@ func (s *session) report(tx *transaction, size int64, began time.Time, err error
 	code, level := 250, slog.LevelInfo
 	attrs := []any{"session", s.wire.trace, "user", tx.env.User, "from", tx.env.ReversePath,
 		"to", addressList(tx.recipients), "size", size}
+	attrs = append(attrs, tx.checks...)
 	if e := status.From(err); e != nil {
 		code = e.Code
 		attrs = append(attrs, "err", e)

@@ -14,6 +14,7 @@ import (
 
 	"svc.plus/mailsrvd/auth"
 	"svc.plus/mailsrvd/internal/message"
+	"svc.plus/mailsrvd/smtpd/inbound"
 )
 
 // Mode is the policy of a Server.
@@ -103,6 +104,8 @@ type Options struct {
 	LocalUser func(uid int) (account string, err error)
 	// Signer signs what users submit; nil signs nothing.
 	Signer Signer
+	// Inbound judges what strangers send (MX); nil judges nothing.
+	Inbound *inbound.Inspector
 	// Report tells the sender of a message what became of its recipients when
 	// the reply cannot: outcome has one error per recipient of env, nil for a
 	// delivery that the sender wanted to know of (NOTIFY=SUCCESS). It is called
@@ -230,6 +233,7 @@ func (o Options) Check(context.Context) error {
 		need(err == nil, "domain %q: %v", d, err)
 	}
 	need(o.Router != nil && o.Deliverer != nil && o.Queue != nil, "router, deliverer or queue is missing")
+	need(o.Mode == MX || o.Inbound == nil, "only mail from strangers is judged")
 	need(o.Mode != Submission || o.Auth != nil, "no authenticator")
 	need(o.Mode != Local || o.LocalUser != nil, "no names for local users")
 	need(o.Limits.Recipients >= 0 && o.Limits.MessageSize >= 0, "a limit is negative")

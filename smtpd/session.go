@@ -29,6 +29,7 @@ type transaction struct {
 	peer       peer
 	env        message.Envelope // without Recipients
 	recipients []recipient
+	checks     []any // results of inbound checks, for the log
 }
 
 // peer is what was known of the client when it sent MAIL. With BDAT, the wire

@@ -18,6 +18,8 @@ type Envelope struct {
 	// Trusted says that the reverse-path is authenticated (our own user, SPF or
 	// aligned DKIM), so that a bounce to it is no backscatter.
 	Trusted bool `json:"trusted,omitempty"`
+	// Junk says that the checks of inbound mail want it kept out of the INBOX.
+	Junk bool `json:"junk,omitempty"`
 	// EightBit says that the body may have 8-bit bytes (BODY=8BITMIME, RFC 6152).
 	EightBit bool `json:"eight_bit,omitempty"`
 	// SMTPUTF8 says that addresses or headers may be UTF-8 (RFC 6531).
