@@ -114,6 +114,7 @@ func (a *Agent) deliverTo(ctx context.Context, env message.Envelope, c *message.
 	job := delivery{
 		account: acct,
 		detail:  b.detail,
+		junk:    env.Junk,
 		content: c.WithPrefix(traceFields(env.ReversePath, b.addresses)),
 	}
 	return a.save(ctx, job)
@@ -134,6 +135,8 @@ type delivery struct {
 	account auth.Account
 	// detail is that of the address (RFC 5233).
 	detail string
+	// junk says that checks want the message kept out of the INBOX.
+	junk bool
 	// folder is what the caller asked for, empty for his default. It has the
 	// Store's separators.
 	folder string
@@ -205,12 +208,29 @@ func (a *Agent) place(ctx context.Context, store *maildir.Store, p placement, c 
 
 // filter decides where a message goes: all the places that get a copy. This is
 // where a user's Sieve script has its say before the defaults.
-func (a *Agent) filter(_ context.Context, _ *maildir.Store, d delivery) []placement {
+func (a *Agent) filter(ctx context.Context, store *maildir.Store, d delivery) []placement {
 	switch {
 	case d.folder != "":
 		return []placement{{folder: d.folder, create: d.create, subscribe: d.subscribe}}
+	case d.junk:
+		return []placement{{folder: a.junkFolder(ctx, store), create: true, subscribe: true}}
 	case a.o.DetailFolder && d.detail != "":
 		return []placement{{folder: d.detail}}
 	}
 	return []placement{{folder: inbox}}
+}
+
+// junkFolder is the user's folder for junk (RFC 6154), or the usual name of one
+// that is still to be made.
+func (a *Agent) junkFolder(ctx context.Context, store *maildir.Store) string {
+	folders, err := store.Folders(ctx)
+	if err != nil {
+		a.o.Logger.WarnContext(ctx, "looking for the folder for junk failed", "user", store.Owner().Name, "err", err)
+	}
+	for _, f := range folders {
+		if f.SpecialUse == `\Junk` {
+			return f.Name
+		}
+	}
+	return "Junk"
 }

@@ -234,6 +234,30 @@ func TestDeliverLogsAndCounts(t *testing.T) {
 	}
 }
 
+func TestDeliverPutsJunkIntoItsFolder(t *testing.T) {
+	a, accounts := deliverAgent(t, maildir.Options{}, func(o *Options) { o.DetailFolder = true })
+	bob := accounts["bob"]
+	store := a.store(bob)
+	if err := errors.Join(store.Prepare(t.Context()), store.Create(t.Context(), "Spam")); err != nil {
+		t.Fatal(err)
+	}
+	env := message.Envelope{Trace: "t1", Junk: true}
+	detailed := to("bob")
+	detailed.Detail = "x"
+	for i, err := range a.Deliver(t.Context(), env, content(testMail), []message.Local{to("alice"), detailed}) {
+		if err != nil {
+			t.Errorf("recipient %d: %v", i, err)
+		}
+	}
+	for user, folder := range map[string]string{"alice": ".Junk", "bob": ".Spam"} {
+		home := accounts[user].Owner.Home
+		list, err := os.ReadDir(filepath.Join(home, "Maildir", folder, "new"))
+		if err != nil || len(list) != 1 {
+			t.Errorf("%s: %v, %v", user, list, err)
+		}
+	}
+}
+
 func TestDeliverDefersAMessageThatCannotBeRead(t *testing.T) {
 	f, err := os.CreateTemp(t.TempDir(), "m")
 	if err != nil {
