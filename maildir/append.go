@@ -45,7 +45,7 @@ func (m *Mailbox) Append(ctx context.Context, c *message.Content, d Delivery) (U
 }
 
 func (m *Mailbox) append(ctx context.Context, c *message.Content, d Delivery) (UID, error) {
-	if err := m.store.checkQuota(ctx, c); err != nil {
+	if err := m.store.checkQuota(ctx, Usage{c.Size(), 1}); err != nil {
 		return 0, err
 	}
 	letters, err := m.keywordBits(ctx, d.Keywords)
@@ -240,6 +240,8 @@ func (m *Mailbox) placeBatch(f *folder, batch []*arrival) error {
 	if err := m.seek(f, batch); err != nil {
 		return err
 	}
+	m.store.quota.counting.RLock()
+	defer m.store.quota.counting.RUnlock()
 	return m.own(f, func() error {
 		for _, a := range batch {
 			if a.placed || a.err != nil {
@@ -294,6 +296,7 @@ func (m *Mailbox) commit(f *folder, batch []*arrival) error {
 		m.takeBack(f, batch, from)
 		return err
 	}
+	f.addUsage(usageOf(batch))
 	m.seen.list = f.mark(listName)
 	m.announceFrom(from)
 	return nil

@@ -44,6 +44,11 @@ func (m *Mailbox) transfer(ctx context.Context, uids []UID, dst *Mailbox, move b
 	if m.store != dst.store {
 		return nil, nil, ErrOtherStore
 	}
+	if !move { // a move needs no more room than there is
+		if err := m.store.checkQuota(ctx, m.usage(uids)); err != nil {
+			return nil, nil, storeError(err)
+		}
+	}
 	unlock, err := lockBoth(ctx, m, dst)
 	if err != nil {
 		return nil, nil, err
@@ -175,6 +180,8 @@ func (m *Mailbox) planCopies(uids []UID, letters [maxKeywords]Flags) (sources []
 // linkBatch runs in the folder of dst, under its lock: it makes the links and
 // gives them UIDs. After an error nothing is left.
 func (dst *Mailbox) linkBatch(f *folder, m *Mailbox, sources []doomedFile, batch []*arrival) error {
+	dst.store.quota.counting.RLock()
+	defer dst.store.quota.counting.RUnlock()
 	if err := dst.seek(f, batch); err != nil {
 		return err
 	}
@@ -243,6 +250,7 @@ func (dst *Mailbox) link(f, src *folder, s *doomedFile, a *arrival) error {
 		a.guid = "" // the base itself is the GUID
 	}
 	a.placed = true
+	a.Size = f.fileSize(a.in, a.name)
 	return nil
 }
 

@@ -86,7 +86,7 @@ func (s *Store) deliver(ctx context.Context, name string, c *message.Content, d 
 	if _, err := s.dirOf(name); err != nil {
 		return done, "", err
 	}
-	if err := s.checkQuota(ctx, c); err != nil {
+	if err := s.checkQuota(ctx, Usage{c.Size(), 1}); err != nil {
 		return done, "", err
 	}
 	letters := s.deliveryLetters(ctx, name, d.Keywords)
@@ -110,6 +110,8 @@ func (f *folder) put(c *message.Content, d Delivery, letters Flags) (stored, err
 	if err != nil {
 		return st, err
 	}
+	f.store.quota.counting.RLock()
+	defer f.store.quota.counting.RUnlock()
 	if err := f.place(&st); err != nil {
 		return st, err
 	}
@@ -118,6 +120,7 @@ func (f *folder) put(c *message.Content, d Delivery, letters Flags) (stored, err
 		f.remove(st.in, st.name)
 		return st, err
 	}
+	f.addUsage(Usage{st.Size, 1})
 	return st, nil
 }
 
@@ -307,13 +310,6 @@ func (s *Stores) count(err error) {
 		result = "full"
 	}
 	s.metrics.delivered.WithLabelValues(result).Inc()
-}
-
-func (s *Store) checkQuota(ctx context.Context, c *message.Content) error {
-	if s.all.opt.Quota == nil {
-		return nil
-	}
-	return s.all.opt.Quota(ctx, s.owner, s.path, c.Size())
 }
 
 // deliveryLetters finds the letters of keywords for a delivery. A keyword that

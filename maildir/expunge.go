@@ -108,6 +108,10 @@ func (m *Mailbox) buried(list []doomedFile) (lost bool, done []UID) {
 }
 
 func unlinkAll(f *folder, part []doomedFile) error {
+	f.store.quota.counting.RLock()
+	defer f.store.quota.counting.RUnlock()
+	var freed Usage
+	defer func() { f.addUsage(freed) }()
 	for i := range part {
 		d := &part[i]
 		if err := f.fault("remove", d.name); err != nil {
@@ -117,11 +121,14 @@ func unlinkAll(f *folder, part []doomedFile) error {
 		if err != nil {
 			return err
 		}
+		size := f.fileSize(d.in, d.name)
 		err = unix.Unlinkat(int(dir.Fd()), d.name, 0)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("removing a message: %w", err)
 		}
-		d.gone = err == nil
+		if d.gone = err == nil; d.gone {
+			freed = freed.plus(Usage{-size, -1})
+		}
 	}
 	return nil
 }

@@ -114,6 +114,7 @@ func (f *folder) trash(dir string) error {
 		return err
 	}
 	if err := f.root.RemoveAll(trashedName); err != nil {
+	f.dropSizes() // whoever needs the usage counts it anew
 		f.log.Warn("cannot remove the files of a deleted folder", "user", f.owner, "err", err)
 	}
 	return nil
