@@ -329,6 +329,14 @@ func (m *Mailbox) loadKeywords(f *folder) error {
 			t[i] = name
 		}
 	}
-	m.keywords = t
+	m.setKeywords(t)
 	return nil
+}
+
+// setKeywords takes a table of keywords into use. m.mu is held.
+func (m *Mailbox) setKeywords(t keywordTable) {
+	changed := t != m.keywords
+	if m.keywords = t; changed && m.cache != nil {
+		m.cache.NoteKeywords(m.keywordNames())
+	}
 }

@@ -75,7 +75,7 @@ func (s *Store) furnish(c *folder) error {
 func (s *Store) Delete(ctx context.Context, name string) error {
 	s.renaming.Lock()
 	defer s.renaming.Unlock()
-	var dir string
+	var dir, guid string
 	err := s.withRoot(ctx, func(f *folder) (err error) {
 		if dir, err = s.resolve(f, name); err != nil {
 			return err
@@ -83,12 +83,16 @@ func (s *Store) Delete(ctx context.Context, name string) error {
 		if dir == "" {
 			return fmt.Errorf("deleting: %w", ErrInbox)
 		}
+		guid = s.guidOf(f, dir)
 		return f.trash(dir)
 	})
 	if err != nil {
 		return err
 	}
 	s.detach(dir)
+	if guid != "" {
+		s.all.opt.Index.Remove(s.owner.Name, guid)
+	}
 	return nil
 }
 

@@ -40,6 +40,9 @@ func (l *idleList) release(s *Stores, m *Mailbox, size int, keep bool) {
 	s.metrics.open.Dec()
 	if !keep || s.closed {
 		m.store.dropOpen(m)
+		if !s.closed {
+			s.retire(m)
+		}
 		return
 	}
 	if l.at == nil {
@@ -79,6 +82,7 @@ func (l *idleList) drop(s *Stores, limit int) {
 func (l *idleList) evict(s *Stores, m *Mailbox) {
 	l.forget(s, m)
 	m.store.dropOpen(m)
+	s.retire(m)
 }
 
 // dropOpen takes a Mailbox out of the table.

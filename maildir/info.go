@@ -35,12 +35,22 @@ func (m *Mailbox) Info(ctx context.Context, uid UID) (Info, error) {
 		return Info{}, err
 	}
 	defer file.Close()
+	return m.InfoOf(uid, file)
+}
+
+// InfoOf is Info for who has the message's file open.
+func (m *Mailbox) InfoOf(uid UID, file *os.File) (Info, error) {
+	key := infoKey{m.id, uid}
+	if info, ok := m.store.all.infos.get(key); ok {
+		return info, nil
+	}
 	info, err := scanFile(file)
 	if err != nil {
 		return Info{}, fmt.Errorf("message %d: %w", uid, err)
 	}
 	m.store.all.infos.put(key, info)
 	m.noteSize(uid, info.Size)
+	m.learn(uid, file, info)
 	return info, nil
 }
 

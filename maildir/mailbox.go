@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"svc.plus/mailsrvd/maildir/index"
 )
 
 // Mailbox is an open folder: UIDs, flags, modseqs and file names of its
@@ -62,6 +64,10 @@ type Mailbox struct {
 	letters   Flags // keyword letters seen in file names
 	modseq    ModSeq
 	expunged  expungeLog
+	cache     *index.Mailbox // nil: there is none
+	fresh     []UID          // they wait for their rows
+	filling   bool           // somebody makes them
+	texting   bool           // somebody makes the full-text index
 
 	watchers map[*Watcher]struct{}
 	log      changeLog
@@ -233,7 +239,9 @@ func (s *Store) forget(m *Mailbox) {
 	s.all.mu.Lock()
 	defer s.all.mu.Unlock()
 	s.dropOpen(m)
-	s.all.idle.forget(s.all, m)
+	if s.all.idle.forget(s.all, m); m.refs == 0 {
+		s.all.retire(m)
+	}
 }
 
 // detach ends the Mailbox of a deleted folder. s.renaming is held.

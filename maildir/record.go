@@ -1,6 +1,10 @@
 package maildir
 
-import "sort"
+import (
+	"sort"
+
+	"svc.plus/mailsrvd/maildir/index"
+)
 
 // UID is a message's unique identifier in its folder (RFC 9051 section
 // 2.3.1.1). It is never 0.
@@ -107,9 +111,9 @@ func (m *Mailbox) drop(i int) {
 		delete(m.byBase, r.base)
 	}
 	if r.live() {
-		r.modseq = m.tick()
+		r.modseq = m.vanished(r.uid)
 		m.live--
-		m.expunged.add(r.uid, r.modseq)
+		m.cache.Forget([]index.UID{index.UID(r.uid)})
 		m.logChange(Change{Kind: Expunged, UID: r.uid, Flags: r.flags, ModSeq: r.modseq}, nil)
 		m.store.all.metrics.expunged.Inc()
 	}

@@ -18,6 +18,7 @@ import (
 
 	"svc.plus/mailsrvd/internal/asuser"
 	"svc.plus/mailsrvd/internal/durable"
+	"svc.plus/mailsrvd/maildir/index"
 )
 
 // Options are the settings of all Stores of a process. The zero value works.
@@ -51,6 +52,9 @@ type Options struct {
 	// (default 5 seconds); NoInotify polls all.
 	PollEvery time.Duration
 	NoInotify bool
+	// Index is the cache of what is in messages; nil is none. It must be closed
+	// after the Stores.
+	Index *index.Index
 	// Fault fails steps on purpose; for tests.
 	Fault durable.Fault
 
@@ -156,8 +160,13 @@ func (s *Stores) Store(owner asuser.Owner, p string) *Store {
 // used any more.
 func (s *Stores) Close() error {
 	s.mu.Lock()
-	s.closed = true
 	s.idle.drop(s, 0)
+	for _, st := range s.stores {
+		for _, m := range st.open {
+			s.retire(m)
+		}
+	}
+	s.closed = true
 	s.mu.Unlock()
 	s.stop()
 	s.work.Wait()

@@ -198,6 +198,7 @@ func (j *flagJob) commit(part []flagChange) {
 			m.odd[c.uid] = c.new
 		}
 		m.letters |= c.flags & AllKeywords
+		m.note(r)
 		m.logChange(Change{Kind: FlagsChanged, UID: c.uid, Flags: c.flags, ModSeq: at}, j.by)
 	}
 }
@@ -308,7 +309,7 @@ func (m *Mailbox) keywordBitsLocked(ctx context.Context, names []string) (Flags,
 			return err
 		}
 		m.mu.Lock()
-		m.keywords = table
+		m.setKeywords(table)
 		m.mu.Unlock()
 		m.seen.keywords = f.mark(keywordsName)
 		return nil

@@ -84,6 +84,9 @@ func (m *Mailbox) sweep(ctx context.Context, sw *sweep) error {
 		}
 		switch next {
 		case swept:
+			if !m.loaded {
+				m.start()
+			}
 			return nil
 		case sweepPause:
 			if err := sw.wait(ctx); err != nil {
@@ -385,6 +388,7 @@ func (m *Mailbox) found(r *record, name []byte, in subdir, flags Flags, info, od
 			*modseq = m.tick()
 		}
 		r.modseq = *modseq
+		m.note(r)
 		m.logChange(Change{Kind: FlagsChanged, UID: r.uid, Flags: r.flags, ModSeq: r.modseq}, nil)
 	}
 }
@@ -422,8 +426,16 @@ func (sw *sweep) bury() {
 
 // settle announces what has arrived.
 func (sw *sweep) settle(f *folder) {
-	m := sw.m
+	if sw.m.loaded { // else it is done when we are ourselves again: Mailbox.start
+		sw.m.announceAll()
+	}
+	sw.remember(f)
+}
+
+// announceAll makes all records known that are not.
+func (m *Mailbox) announceAll() {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	var at ModSeq
 	for i := range m.recs {
 		r := &m.recs[i]
@@ -433,18 +445,9 @@ func (sw *sweep) settle(f *folder) {
 		if at == 0 {
 			at = m.tick()
 		}
-		m.announce(r, at, m.loaded)
+		m.announce(r, at, true)
 	}
 	m.compact()
-	if !m.loaded {
-		m.expunged.from = m.modseq
-	}
-	if m.guid == "" { // the list cannot be written: an identity for this time
-		m.guid = newGUID()
-	}
-	m.mu.Unlock()
-	m.loaded = true
-	sw.remember(f)
 }
 
 // announce makes a record known to the sessions. m.mu is held.
@@ -456,6 +459,12 @@ func (m *Mailbox) announce(r *record, at ModSeq, recent bool) {
 	r.modseq = at
 	m.top = max(m.top, r.uid)
 	m.live++
+	if m.loaded && m.cache != nil {
+		m.note(r)
+		if len(m.watchers) > 0 && len(m.fresh) < maxFresh {
+			m.fresh = append(m.fresh, r.uid)
+		}
+	}
 	m.logChange(Change{Kind: Arrived, UID: r.uid, Flags: r.flags, ModSeq: at}, nil)
 }
 

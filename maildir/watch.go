@@ -192,6 +192,7 @@ func (m *Mailbox) cutLog(n int) {
 
 // wake tells all watchers about logged changes. No lock is held.
 func (m *Mailbox) wake() {
+	m.cacheFresh()
 	m.mu.Lock()
 	if !m.dirtyLog {
 		m.mu.Unlock()
