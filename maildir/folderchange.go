@@ -114,11 +114,11 @@ func (f *folder) trash(dir string) error {
 			return fmt.Errorf("deleting: %w", err)
 		}
 	}
+	f.dropSizes() // whoever needs the usage counts it anew
 	if err := durable.SyncDir(f.root, ".", f.opt.Fault); err != nil {
 		return err
 	}
 	if err := f.root.RemoveAll(trashedName); err != nil {
-	f.dropSizes() // whoever needs the usage counts it anew
 		f.log.Warn("cannot remove the files of a deleted folder", "user", f.owner, "err", err)
 	}
 	return nil

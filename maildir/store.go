@@ -36,10 +36,10 @@ type Options struct {
 	// Quota is asked before a message of size bytes is stored; an error, which
 	// should wrap ErrQuota, refuses it. The kernel's own quota needs no setting.
 	Quota func(ctx context.Context, owner asuser.Owner, path string, size int64) error
-	// IdleFor is how long the state of a folder is kept in memory after its last
 	// Limits gives the quota of a Maildir, which is kept in its file maildirsize;
 	// nil is none.
 	Limits QuotaLimits
+	// IdleFor is how long the state of a folder is kept in memory after its last
 	// user has closed it (default 5 minutes), and IdleMessages how many messages
 	// all such folders may have together (default 1,000,000, about 120 MB).
 	IdleFor      time.Duration
@@ -209,6 +209,8 @@ type Store struct {
 	source   string
 	sourceID inode
 
+	quota quotaState
+
 	// open holds the Mailboxes in memory by directory name; all.mu guards it.
 	open map[string]*Mailbox
 }
@@ -218,8 +220,6 @@ func (s *Store) Separator() byte { return s.sep }
 
 // Owner is the owner as whom all work is done.
 func (s *Store) Owner() asuser.Owner { return s.owner }
-	quota quotaState
-
 
 // Path is the absolute path of the Maildir.
 func (s *Store) Path() string { return s.path }
