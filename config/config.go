@@ -30,6 +30,7 @@ type Config struct {
 	Relay      Relay
 	DNS        DNS
 	Aliases    Aliases
+	Inbound    Inbound
 	Limits     Limits
 	Log        Log
 
@@ -52,6 +53,7 @@ func (c *Config) sections() []section {
 		c.Relay.section(),
 		c.DNS.section(),
 		c.Aliases.section(), c.Aliases.domainSection(),
+		c.Inbound.section(),
 		c.Limits.section(),
 		c.Log.section(),
 	}
@@ -144,6 +146,7 @@ func (c *Config) crossCheck() Problems {
 		c.Queue.check(),
 		c.Relay.check(),
 		c.Aliases.check(c.Domains),
+		c.Inbound.check(),
 		c.Limits.check(),
 	)
 }

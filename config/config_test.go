@@ -133,6 +133,8 @@ func TestProblemsNameLineAndMend(t *testing.T) {
 		{"login without smarthost", minimal + "[relay]\nuser = \"u\"\n", 7, "relay.user", "no smarthost", "smarthost"},
 		{"login in clear", minimal + "[relay]\nsmarthost = \"a.example:25\"\nuser = \"u\"\npassword_file = \"p\"\ntls = \"none\"\n", 10, "relay.tls", "never sent in clear", "required"},
 		{"no TLS for everybody", minimal + "[relay]\ntls = \"none\"\n", 7, "relay.tls", "no smarthost", "opportunistic"},
+		{"DMARC without SPF", minimal + "[inbound]\nspf = \"off\"\ndmarc = \"reject\"\n", 8, "inbound.dmarc", "SPF or DKIM is off", "tag"},
+		{"DMARC without DKIM", minimal + "[inbound]\ndmarc = \"quarantine\"\ndkim = \"off\"\n", 7, "inbound.dmarc", "SPF or DKIM is off", "tag"},
 		{"smarthost without port", minimal + "[relay]\nsmarthost = \"a.example\"\n", 7, "relay.smarthost", "port", ":"},
 		{"one Maildir for all", minimal + "[mail]\nlocation = \"/var/mail\"\n", 7, "mail.location", "for all users", "~/Maildir"},
 		{"long delimiter", minimal + "[mail]\nrecipient_delimiter = \"++\"\n", 7, "mail.recipient_delimiter", "single", "+"},

@@ -219,6 +219,7 @@ func TestNeedRestartNamesWhatAReloadCannotChange(t *testing.T) {
 		"[relay]\nhold = true":          nil,
 		"state_dir = \"/x\"":            {"state_dir"},
 		"[listen]\nmx = \":26\"":        {"[listen]"},
+		"[inbound]\ndmarc = \"reject\"": {"[inbound]"},
 		"[limits]\nrecipients = 200":    {"[limits]"},
 		"[tls]\nmin_version = \"1.3\"":  {"tls.min_version"},
 		"[imap]\nseparator = \"/\"":     {"[imap]"},

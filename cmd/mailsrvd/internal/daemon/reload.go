@@ -124,6 +124,7 @@ func needRestart(old, c *config.Config) []string {
 		{"mail.message_size_limit", old.Mail.MessageSizeLimit, c.Mail.MessageSizeLimit},
 		{"[imap]", old.IMAP, c.IMAP},
 		{"[queue]", old.Queue, c.Queue},
+		{"[inbound]", old.Inbound, c.Inbound},
 		{"[limits]", old.Limits, c.Limits},
 		{"log.format", old.Log.Format, c.Log.Format},
 	} {

@@ -79,7 +79,14 @@ func (d *Daemon) buildSMTP() error {
 		{smtpd.MX, []string{"mx"}}, {smtpd.Submission, []string{"submission", "submissions"}},
 		{smtpd.LMTP, []string{"lmtp"}}, {smtpd.Local, []string{"sendmail"}},
 	} {
-		s, err := smtpd.New(d.smtpOptions(m.mode))
+		o := d.smtpOptions(m.mode)
+		if m.mode == smtpd.MX {
+			var err error
+			if o.Inbound, err = d.inspector(); err != nil {
+				return err
+			}
+		}
+		s, err := smtpd.New(o)
 		if err != nil {
 			return err
 		}
