@@ -54,6 +54,8 @@ type Relay struct {
 	Hold bool
 	// MTASTS follows the TLS policies that domains publish (RFC 8461).
 	MTASTS bool
+	// DANE follows TLSA records (RFC 7672).
+	DANE bool
 }
 
 func (s *Relay) section() section {
@@ -70,6 +72,8 @@ func (s *Relay) section() section {
 			doc: "Contact no other server: mail for other domains is taken and stays in the queue, held. When this is false again, mailsrvd queue release --held lets it go. For trials, and for the hours of a migration."},
 		{name: "mta_sts", def: `true`, value: boolean(&s.MTASTS),
 			doc: "Follow the policies that domains publish by MTA-STS (RFC 8461): where one says \"enforce\", mail goes only to the listed mail exchangers, over TLS with a valid certificate. They are kept in the directory mta-sts below state_dir. A smarthost gets its mail as tls says."},
+		{name: "dane", def: `true`, value: boolean(&s.DANE),
+			doc: "Verify mail exchangers by their TLSA records (DANE, RFC 7672), ahead of mta_sts. Takes effect only with a resolver on this host (a loopback address) that validates DNSSEC, since nothing vouches for the answers of any other."},
 	}}
 }
 

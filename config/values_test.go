@@ -74,6 +74,7 @@ password_file = "rp"
 tls = "required"
 hold = true
 mta_sts = false
+dane = false
 [dns]
 resolver = "127.0.0.1:53"
 [aliases]
@@ -121,7 +122,7 @@ format = "json"
 		{fmt.Sprint(c.IMAP), "{/ 45m0s [COMPRESS=DEFLATE]}"},
 		{fmt.Sprint(c.DKIM), "[{example.org sel /e/dk}]"},
 		{c.Queue, Queue{72 * time.Hour, 2 * time.Minute, 3 * time.Hour, 0}},
-		{c.Relay, Relay{"smart.example:587", "ru", "/e/rp", "required", true, false}},
+		{c.Relay, Relay{"smart.example:587", "ru", "/e/rp", "required", true, false, false}},
 		{c.DNS.Resolver, "127.0.0.1:53"},
 		{fmt.Sprint(c.Aliases), "{/e/al true [{second.example /e/al2}]}"},
 		{c.Inbound, Inbound{"off", "off", "off", "auth.example"}},

@@ -11,6 +11,7 @@ import (
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/senders"
 	"svc.plus/mailsrvd/config"
 	"svc.plus/mailsrvd/dkim"
+	"svc.plus/mailsrvd/internal/dns"
 	"svc.plus/mailsrvd/lda"
 	"svc.plus/mailsrvd/maildir"
 )
@@ -123,6 +124,18 @@ func (ck *checker) files(context.Context) {
 		for _, e := range flatten(err) {
 			ck.errorAt("submission.senders_file", e.Error(), "correct the line, or the path")
 		}
+	}
+}
+
+// dane warns of a dane = true that cannot take effect. Not said, it is the
+// default, which nobody relies on.
+func (ck *checker) dane(context.Context) {
+	if !ck.cfg.Given("relay.dane") || !ck.cfg.Relay.DANE || ck.cfg.Relay.Smarthost != "" {
+		return
+	}
+	if servers := dns.Servers(ck.cfg.DNS.Resolver); !dns.OnLoopback(servers) {
+		ck.warnAt("relay.dane", "has no effect: "+strings.Join(servers, ", ")+" is not on this host, so nothing vouches for its answers",
+			"run a validating resolver, such as unbound, and set dns.resolver = \"127.0.0.1:53\"")
 	}
 }
 

@@ -150,6 +150,9 @@ func TestCheckFindsWhatTheConfigurationNames(t *testing.T) {
 		{"no password file", func(t *testing.T, s *dev.Site) {
 			edit(t, s.Config, "hold = true", "smarthost = \"r.example:587\"\nuser = \"u\"\npassword_file = \"none\"")
 		}, "relay.password_file", "no such file", "readable", false},
+		{"DANE without a resolver here", func(t *testing.T, s *dev.Site) {
+			edit(t, s.Config, "hold = true", "dane = true\n[dns]\nresolver = \"192.0.2.1:53\"")
+		}, "relay.dane", "192.0.2.1:53 is not on this host", "127.0.0.1:53", true},
 		{"bad senders", func(t *testing.T, s *dev.Site) {
 			edit(t, s.Config, "[relay]", "[submission]\nsenders_file = \"senders\"\n[relay]")
 			os.WriteFile(s.Dir+"/senders", []byte("alice: x@\n"), 0o600)

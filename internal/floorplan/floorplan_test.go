@@ -24,6 +24,7 @@ var plan = map[string][]string{
 	"smtpd/relay":   {},
 	// Policies of TLS for the relay, each a relay.Policy.
 	"smtpd/relay/mtasts": {"smtpd/relay"},
+	"smtpd/relay/dane":   {"smtpd/relay"},
 	"imapd":              {"imapd/wire", "maildir", "auth"},
 	"imapd/wire":         {},
 	"imapd/pop3":         {"maildir", "auth"},

@@ -12,6 +12,7 @@ import (
 	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/internal/status"
 	"svc.plus/mailsrvd/smtpd/relay"
+	"svc.plus/mailsrvd/smtpd/relay/dane"
 	"svc.plus/mailsrvd/smtpd/relay/mtasts"
 )
 
@@ -55,9 +56,13 @@ func relayOptions(c *config.Config, log *slog.Logger) (relay.Options, error) {
 }
 
 // tlsPolicy is what the destinations publish and what [relay] tls says for all
-// mail exchangers, whichever is stricter.
+// mail exchangers, whichever is stricter. DANE comes first: MTA-STS must not
+// make up for records that do not match (RFC 8461 section 2).
 func tlsPolicy(c *config.Config, resolver *dns.Resolver, log *slog.Logger) relay.Policy {
 	var policies []relay.Policy
+	if c.Relay.DANE {
+		policies = append(policies, dane.Policy(resolver))
+	}
 	if c.Relay.MTASTS {
 		sts := mtasts.New(mtasts.Options{Resolver: resolver, Dir: filepath.Join(c.StateDir, "mta-sts"), Logger: log})
 		policies = append(policies, sts.Policy)

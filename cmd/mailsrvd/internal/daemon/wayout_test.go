@@ -160,28 +160,45 @@ func TestPasswordOfTheSmarthostIsNeeded(t *testing.T) {
 }
 
 func TestTLSPolicyFollowsTheConfiguration(t *testing.T) {
-	zone, err := dns.NewFake("example.net MX 10 mx.example.net\n")
+	const sts, tlsa = "_mta-sts.example.net", "_25._tcp.mx.example.net"
+	zone, err := dns.NewFake("mx.example.net A 192.0.2.1\n")
 	if err != nil {
 		t.Fatal(err)
 	}
+	zone.Sign("mx.example.net")
 	for _, tt := range []struct {
-		tls  string
-		sts  bool
-		want relay.Level
+		relay config.Relay
+		want  relay.Level
 	}{
-		{"opportunistic", false, relay.Opportunistic},
-		{"opportunistic", true, relay.Opportunistic},
-		{"required", true, relay.Encrypted},
+		{config.Relay{TLS: "opportunistic"}, relay.Opportunistic},
+		{config.Relay{TLS: "opportunistic", MTASTS: true}, relay.Opportunistic},
+		{config.Relay{TLS: "opportunistic", DANE: true}, relay.Opportunistic},
+		{config.Relay{TLS: "required", MTASTS: true, DANE: true}, relay.Encrypted},
 	} {
-		c := &config.Config{Relay: config.Relay{TLS: tt.tls, MTASTS: tt.sts}}
+		c := &config.Config{Relay: tt.relay}
 		c.StateDir = t.TempDir()
-		asked := zone.Asked("_mta-sts.example.net")
-		q, err := tlsPolicy(c, zone.Resolver(), nil)(ctx, "example.net", relay.Host{Name: "mx.example.net"})
+		askedSTS, askedTLSA := zone.Asked(sts), zone.Asked(tlsa)
+		q, err := tlsPolicy(c, zone.Resolver(), nil)(ctx, "example.net", relay.Host{Name: "mx.example.net", SecureMX: true})
 		if err != nil || q.Level != tt.want {
 			t.Errorf("%+v: %+v, %v", tt, q, err)
 		}
-		if (zone.Asked("_mta-sts.example.net") > asked) != tt.sts {
-			t.Errorf("%+v: the record was asked for, or not", tt)
+		if (zone.Asked(sts) > askedSTS) != tt.relay.MTASTS || (zone.Asked(tlsa) > askedTLSA) != tt.relay.DANE {
+			t.Errorf("%+v: a record was asked for, or not", tt)
 		}
+	}
+}
+
+func TestDANEWinsOverMTASTS(t *testing.T) {
+	zone, err := dns.NewFake("mx.example.net A 192.0.2.1\n_25._tcp.mx.example.net TLSA 3 1 1 " + strings.Repeat("00", 32) + "\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	zone.Sign("mx.example.net")
+	zone.Sign("_25._tcp.mx.example.net")
+	c := &config.Config{Relay: config.Relay{TLS: "opportunistic", MTASTS: true, DANE: true}}
+	c.StateDir = t.TempDir()
+	q, err := tlsPolicy(c, zone.Resolver(), nil)(ctx, "example.net", relay.Host{Name: "mx.example.net", SecureMX: true})
+	if err != nil || q.Level != relay.Verified || q.Verify == nil || zone.Asked("_mta-sts.example.net") > 0 {
+		t.Errorf("%+v, %v", q, err)
 	}
 }
