@@ -23,6 +23,7 @@ type Config struct {
 	Auth       Auth
 	Mail       Mail
 	LDA        LDA
+	Quota      Quota
 	Submission Submission
 	IMAP       IMAP
 	DKIM       []DKIM
@@ -46,6 +47,7 @@ func (c *Config) sections() []section {
 		c.Auth.section(), c.Auth.PAM.section(), c.Auth.PasswdFile.section(),
 		c.Mail.section(),
 		c.LDA.section(),
+		c.Quota.section(),
 		c.Submission.section(),
 		c.IMAP.section(),
 		dkimSection(&c.DKIM),

@@ -51,6 +51,9 @@ detail_folder = true
 mailbox_autocreate = true
 mailbox_autosubscribe = true
 quota_full_tempfail = true
+[quota]
+storage = "2GiB"
+messages = 5000
 [submission]
 check_sender = false
 senders_file = "sf"
@@ -118,6 +121,7 @@ format = "json"
 		{c.Auth, Auth{Backend: "passwd-file", PAM: PAM{"svc"}, PasswdFile: PasswdFile{"/e/pw"}}},
 		{c.Mail, Mail{"/var/mail/%u", "g", 1 << 20, 500, "-"}},
 		{c.LDA, LDA{true, true, true, true}},
+		{c.Quota, Quota{2 << 30, 5000}},
 		{c.Submission, Submission{false, "/e/sf"}},
 		{fmt.Sprint(c.IMAP), "{/ 45m0s [COMPRESS=DEFLATE]}"},
 		{fmt.Sprint(c.DKIM), "[{example.org sel /e/dk}]"},
@@ -198,6 +202,7 @@ func TestValuesThatArePutRight(t *testing.T) {
 		{`[listen]` + "\nmx = \"\"", func(c *Config) any { return len(c.Listen.MX) }, 0},
 		{`[listen]` + "\nmx = [\":25\", \"[::1]:2525\"]", func(c *Config) any { return len(c.Listen.MX) }, 2},
 		{`[mail]` + "\nrecipient_delimiter = \"\"", func(c *Config) any { return c.Mail.RecipientDelimiter }, ""},
+		{`[quota]` + "\nstorage = \"\"", func(c *Config) any { return c.Quota.Storage }, int64(0)},
 		{`[aliases]` + "\nfile = \"\"", func(c *Config) any { return c.Aliases.File }, ""},
 		{`[limits]` + "\ntrusted = []", func(c *Config) any { return len(c.Limits.Trusted) }, 0},
 		{`[relay]` + "\nsmarthost = \"[2001:db8::1]:25\"", func(c *Config) any { return c.Relay.Smarthost }, "[2001:db8::1]:25"},

@@ -39,7 +39,7 @@ func (s *session) mail(from string, o *smtp.MailOptions) error {
 	if err := s.reversePath(&env, p, from); err != nil {
 		return err
 	}
-	s.begin(env, p)
+	s.begin(env, p, o.Size)
 	return nil
 }
 

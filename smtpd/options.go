@@ -106,6 +106,11 @@ type Options struct {
 	Signer Signer
 	// Inbound judges what strangers send (MX); nil judges nothing.
 	Inbound *inbound.Inspector
+	// Room says whether an account can take a message of size bytes, 0 if that
+	// is not known: nil, or a *status.Error, with which RCPT is answered. It is
+	// asked only where an address leads to one account and nowhere else; nil
+	// asks nobody.
+	Room func(ctx context.Context, to message.Local, size int64) error
 	// Report tells the sender of a message what became of its recipients when
 	// the reply cannot: outcome has one error per recipient of env, nil for a
 	// delivery that the sender wanted to know of (NOTIFY=SUCCESS). It is called

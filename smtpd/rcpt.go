@@ -47,6 +47,9 @@ func (s *session) rcpt(to string, o *smtp.RcptOptions) error {
 	if err := s.checkRoute(a, route); err != nil {
 		return err
 	}
+	if err := s.checkRoom(ctx, tx, route); err != nil {
+		return err
+	}
 	tx.recipients = append(tx.recipients, recipient{Recipient: dsnOptions(a.String(), o), key: to, route: route})
 	return nil
 }
@@ -72,6 +75,15 @@ func (s *session) checkRoute(a address, route message.Route) error {
 		return status.RelayDenied(a.String())
 	}
 	return nil
+}
+
+// checkRoom refuses mail for an account that is full, before the message is
+// sent. Where several get it, that is for the delivery to find out.
+func (s *session) checkRoom(ctx context.Context, tx *transaction, route message.Route) error {
+	if s.server.o.Room == nil || len(route.Local) != 1 || len(route.Remote) > 0 {
+		return nil
+	}
+	return s.server.o.Room(ctx, route.Local[0], tx.size)
 }
 
 // dsnOptions keeps what RFC 3461 lets a sender ask for.

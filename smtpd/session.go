@@ -28,6 +28,7 @@ type session struct {
 type transaction struct {
 	peer       peer
 	env        message.Envelope // without Recipients
+	size       int64            // as MAIL has announced it; 0 if it has not
 	recipients []recipient
 	checks     []any // results of inbound checks, for the log
 }
@@ -79,11 +80,11 @@ func (s *session) Reset() {
 func (s *session) Logout() error { return nil }
 
 // begin opens a transaction.
-func (s *session) begin(env message.Envelope, p peer) {
+func (s *session) begin(env message.Envelope, p peer, size int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	env.Trace = observe.NewTrace()
-	s.tx = &transaction{env: env, peer: p}
+	s.tx = &transaction{env: env, size: size, peer: p}
 	s.wire.message = true
 }
 

@@ -31,6 +31,8 @@ type Entry struct {
 	Maildir string
 	// NoLogin is the extra field nologin.
 	NoLogin bool
+	// Quota is from the extra field userdb_quota_rule; nil if there is none.
+	Quota *Quota
 	// Line is where the entry stands in the file, from 1.
 	Line int
 
@@ -51,6 +53,9 @@ func (e Entry) String() string {
 	}
 	if e.NoLogin {
 		extra = append(extra, "nologin")
+	}
+	if e.Quota != nil {
+		extra = append(extra, fmt.Sprintf("userdb_quota_rule=*:bytes=%d:messages=%d", e.Quota.Storage, e.Quota.Messages))
 	}
 	return strings.Join([]string{e.Name, e.Password, id(e.UID), id(e.GID), e.Gecos, e.Home, "", strings.Join(extra, " ")}, ":")
 }
@@ -192,7 +197,13 @@ func (l *lineParser) extra(e *Entry, s string) {
 			e.Maildir = l.maildir(value)
 		case "nologin":
 			e.NoLogin = value == "" || value == "yes" || value == "y" || value == "1"
-		case "userdb_quota_rule", "userdb_quota_storage_size":
+		case "userdb_quota_rule":
+			q, err := parseQuotaRule(value)
+			if err != nil {
+				l.problem("userdb_quota_rule: %v", err)
+			}
+			e.Quota = q
+		case "userdb_quota_storage_size":
 			l.warn("%s is not used: quota is set in the configuration", key)
 		case "allow_nets":
 			l.warn("allow_nets is not used: this account may log in from everywhere")

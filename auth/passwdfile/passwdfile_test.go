@@ -138,9 +138,9 @@ func TestRootInTheFileIsRefusedUnlessWeAreRoot(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "passwd")
-	write(t, path, "a:{PLAIN}x:::::/h\nb:*:::::/h\nc:*:1:1::/h::allow_nets=10.0.0.0/8 userdb_quota_rule=*:storage=1G proxy=y userdb_mail=maildir:~/M:LAYOUT=fs\n")
+	write(t, path, "a:{PLAIN}x:::::/h\nb:*:::::/h\nc:*:1:1::/h::allow_nets=10.0.0.0/8 userdb_quota_storage_size=1G proxy=y userdb_mail=maildir:~/M:LAYOUT=fs\n")
 	w := Options{Path: path, Homes: "/srv"}.Warnings()
-	want := []string{":1: password: PLAIN", ":3: allow_nets", ":3: userdb_quota_rule", `:3: extra field "proxy"`, ":3: userdb_mail: the parameters"}
+	want := []string{":1: password: PLAIN", ":3: allow_nets", ":3: userdb_quota_storage_size", `:3: extra field "proxy"`, ":3: userdb_mail: the parameters"}
 	if len(w) != len(want) {
 		t.Fatalf("%q", w)
 	}

@@ -76,11 +76,23 @@ func (a *app) ldaConfigure(_ context.Context, path string, ignore bool) (lda.Com
 	o := daemon.LDAOptions(c)
 	log := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	o.Accounts, o.Logger = &lateAccounts{cfg: c}, log
-	o.Stores = maildir.NewStores(maildir.Options{Separator: c.IMAP.Separator[0], Hostname: c.Hostname, Logger: log, NoInotify: true})
+	o.Stores = maildir.NewStores(maildir.Options{Separator: c.IMAP.Separator[0], Hostname: c.Hostname, Limits: ldaLimits(c), Logger: log, NoInotify: true})
 	return lda.CommandOptions{
 		Agent: o, Socket: c.Socket("lda"),
 		Settings: lda.Settings{Autocreate: c.LDA.Autocreate, Autosubscribe: c.LDA.Autosubscribe, FullTempfail: c.LDA.FullTempfail},
 	}, nil
+}
+
+// ldaLimits is the quota for a delivery without the daemon. With a passwd-file,
+// which has quotas of its own and may not be the user's to read, only the daemon
+// knows them: the message is stored, and counts from then on.
+func ldaLimits(c *config.Config) maildir.QuotaLimits {
+	return func(asuser.Owner, string) maildir.Limits {
+		if c.Auth.Backend == "passwd-file" {
+			return maildir.Limits{}
+		}
+		return maildir.Limits{Storage: c.Quota.Storage, Messages: int64(c.Quota.Messages)}
+	}
 }
 
 // ldaConfig is the configuration, or with ignore one of defaults alone.

@@ -24,11 +24,8 @@ func BackendOptions(c *config.Config, groups *asuser.Groups, log *slog.Logger, r
 	return &pam.Options{Service: c.Auth.PAM.Service, Groups: groups, Logger: log, Registerer: reg}, nil
 }
 
-// newAuthenticator builds the back end and what stands before it. failureDelay
-// is that of auth.Options.
-func newAuthenticator(c *config.Config, groups *asuser.Groups, failureDelay time.Duration, log *slog.Logger, reg prometheus.Registerer) (*auth.Authenticator, error) {
-	var backend auth.Backend
-	var err error
+// newBackend builds the back end.
+func newBackend(c *config.Config, groups *asuser.Groups, log *slog.Logger, reg prometheus.Registerer) (backend auth.Backend, err error) {
 	if p, f := BackendOptions(c, groups, log, reg); p != nil {
 		backend, err = pam.New(*p)
 	} else {
@@ -37,6 +34,12 @@ func newAuthenticator(c *config.Config, groups *asuser.Groups, failureDelay time
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Where("auth.backend"), err)
 	}
+	return backend, nil
+}
+
+// newAuthenticator builds what stands before the back end. failureDelay is that
+// of auth.Options.
+func newAuthenticator(c *config.Config, backend auth.Backend, failureDelay time.Duration, log *slog.Logger, reg prometheus.Registerer) (*auth.Authenticator, error) {
 	return auth.New(auth.Options{
 		Backend: backend, Domains: c.Domains, MinUID: c.Mail.MinUID, AllowNets: c.Limits.Trusted,
 		FailureDelay: failureDelay, Logger: log, Registerer: reg,
@@ -46,5 +49,10 @@ func newAuthenticator(c *config.Config, groups *asuser.Groups, failureDelay time
 // LocalAuthenticator is for commands: whoever may run them may guess as fast as
 // he likes.
 func LocalAuthenticator(c *config.Config) (*auth.Authenticator, error) {
-	return newAuthenticator(c, nil, -1, slog.New(slog.DiscardHandler), nil)
+	log := slog.New(slog.DiscardHandler)
+	backend, err := newBackend(c, nil, log, nil)
+	if err != nil {
+		return nil, err
+	}
+	return newAuthenticator(c, backend, -1, log, nil)
 }

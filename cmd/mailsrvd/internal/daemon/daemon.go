@@ -27,6 +27,7 @@ import (
 	"svc.plus/mailsrvd/internal/listen"
 	"svc.plus/mailsrvd/internal/observe"
 	"svc.plus/mailsrvd/maildir"
+	"svc.plus/mailsrvd/maildir/index"
 	"svc.plus/mailsrvd/smtpd"
 	"svc.plus/mailsrvd/smtpd/queue"
 )
@@ -58,6 +59,7 @@ type Daemon struct {
 	registry *prometheus.Registry // of what lives through reloads
 	board    *switchboard
 	certs    *listen.Certificates // nil without [tls]
+	index    *index.Index         // nil: no cache
 	stores   *maildir.Stores
 	queue    *queue.Queue
 	servers  []*server
@@ -95,7 +97,8 @@ func (d *Daemon) build(ctx context.Context) error {
 		return err
 	}
 	c := d.cfg
-	d.stores = maildir.NewStores(maildir.Options{Separator: c.IMAP.Separator[0], Hostname: c.Hostname, Logger: d.log, Registerer: d.registry})
+	d.openIndex()
+	d.stores = maildir.NewStores(maildir.Options{Separator: c.IMAP.Separator[0], Hostname: c.Hostname, Limits: d.quota, Logger: d.log, Registerer: d.registry, Index: d.index})
 	g, err := d.newGeneration(c, nil)
 	if err != nil {
 		return err
@@ -231,6 +234,7 @@ func (d *Daemon) close() {
 	if d.stores != nil {
 		errs = append(errs, d.stores.Close())
 	}
+	errs = append(errs, d.index.Close())
 	if err := errors.Join(errs...); err != nil {
 		d.log.Error("closing", "err", err)
 	}

@@ -33,6 +33,7 @@ type generation struct {
 // forget who has been guessing.
 type authentication struct {
 	*auth.Authenticator
+	backend  auth.Backend
 	registry *prometheus.Registry
 }
 
@@ -80,11 +81,15 @@ func (d *Daemon) authentication(c *config.Config, old *generation) (*authenticat
 		return old.auth, nil
 	}
 	reg := prometheus.NewRegistry()
-	a, err := newAuthenticator(c, d.o.Groups, d.o.FailureDelay, d.log, reg)
+	backend, err := newBackend(c, d.o.Groups, d.log, reg)
 	if err != nil {
 		return nil, err
 	}
-	return &authentication{a, reg}, nil
+	a, err := newAuthenticator(c, backend, d.o.FailureDelay, d.log, reg)
+	if err != nil {
+		return nil, err
+	}
+	return &authentication{a, backend, reg}, nil
 }
 
 func (d *Daemon) ldaOptions(c *config.Config, g *generation) lda.Options {

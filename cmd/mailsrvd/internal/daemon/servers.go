@@ -43,7 +43,7 @@ func (d *Daemon) smtpOptions(mode smtpd.Mode) smtpd.Options {
 	o := smtpd.Options{
 		Mode: mode, Hostname: d.cfg.Hostname, Domains: d.cfg.Domains,
 		Router: d.board, Deliverer: d.board, Queue: d.queue, Report: d.queue.Report,
-		SpoolDir: d.spoolDir(), Limits: d.smtpLimits(), Logger: d.log, Registerer: d.registry,
+		Room: d.board.room, SpoolDir: d.spoolDir(), Limits: d.smtpLimits(), Logger: d.log, Registerer: d.registry,
 	}
 	if d.certs != nil && (mode == smtpd.MX || mode == smtpd.Submission) {
 		o.TLS = d.smtpTLS()

@@ -34,6 +34,11 @@ func (s *switchboard) Route(ctx context.Context, address string) (message.Route,
 	return s.live.Load().agent.Route(ctx, address)
 }
 
+// room is for smtpd.
+func (s *switchboard) room(ctx context.Context, to message.Local, size int64) error {
+	return s.live.Load().agent.Room(ctx, to, size)
+}
+
 // Deliver implements smtpd.Deliverer.
 func (s *switchboard) Deliver(ctx context.Context, env message.Envelope, c *message.Content, to []message.Local) []error {
 	return s.live.Load().agent.Deliver(ctx, env, c, to)
