@@ -6,6 +6,7 @@ import (
 
 	"svc.plus/mailsrvd/imapd/wire"
 	"svc.plus/mailsrvd/maildir"
+	"svc.plus/mailsrvd/maildir/index"
 )
 
 // Messages are fetched in chunks: many where only what is in memory is asked
@@ -96,21 +97,50 @@ func (f *fetcher) chunk(lo, hi int) error {
 	}
 	f.s.tellKeywords()
 	i := lo
-	for _, m := range f.messages {
+	return f.rows(func(k int, row index.Row, known bool) error {
+		m := f.messages[k]
 		for f.s.view.uids[i] != m.UID {
 			i++
 		}
-		if err := f.message(uint32(i+1), m, marked[m.UID]); err != nil {
+		f.msg = fetched{Message: m, batch: f.msg.batch, row: row, known: known}
+		return f.message(uint32(i+1), m, marked[m.UID])
+	})
+}
+
+// rows calls fn for the messages of the chunk, with what the cache knows of them
+// if that can be of use.
+func (f *fetcher) rows(fn func(i int, row index.Row, known bool) error) error {
+	if f.req.needs&needCached != 0 {
+		return f.s.view.box.Rows(uidsOf(f.messages), fn)
+	}
+	for i := range f.messages {
+		if err := fn(i, index.Row{}, false); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+func uidsOf(messages []maildir.Message) []maildir.UID {
+	uids := make([]maildir.UID, len(messages))
+	for i, m := range messages {
+		uids[i] = m.UID
+	}
+	return uids
+}
+
 // scanAhead finds the structures of many messages at once, on all processors,
-// where nothing else of the files is needed.
+// where nothing else of the files is needed: into the cache or, without one, into
+// memory.
 func (f *fetcher) scanAhead() error {
-	if f.req.needs&needPart == 0 || f.req.needs&needFile != 0 || len(f.messages) < 2*searchChunk {
+	if f.req.needs&(needWire|needFields) == 0 || f.req.needs&needFile != 0 {
+		return nil
+	}
+	if f.s.view.box.Caches() {
+		_, err := f.s.view.box.Fill(f.s.srv.ctx, uidsOf(f.messages), nil)
+		return err
+	}
+	if f.req.needs&needFields != 0 || len(f.messages) < 2*searchChunk {
 		return nil
 	}
 	infos := make([]scanned, len(f.messages))
@@ -165,7 +195,6 @@ func (f *fetcher) markSeen() map[maildir.UID]bool {
 // message writes the FETCH response of one message. All that may fail without
 // ending the connection happens before the first byte.
 func (f *fetcher) message(seq uint32, m maildir.Message, marked bool) error {
-	f.msg = fetched{Message: m, batch: f.msg.batch}
 	defer f.msg.close()
 	if err := f.msg.load(f.req.needs); err != nil {
 		f.miss(m.UID, err)
@@ -244,9 +273,12 @@ func (f *fetcher) saveDate(_ *fetchItem, m *fetched) error {
 }
 
 func (f *fetcher) envelope(_ *fetchItem, m *fetched) error {
-	if f.s.enc.UTF8() {
+	switch utf8 := f.s.enc.UTF8(); {
+	case m.wired:
+		f.buf = m.wire.AppendEnvelope(f.buf[:0], utf8)
+	case utf8:
 		f.buf = m.part.AppendEnvelopeUTF8(f.buf[:0])
-	} else {
+	default:
 		f.buf = m.part.AppendEnvelope(f.buf[:0])
 	}
 	f.s.enc.Bytes(f.buf)
@@ -255,9 +287,12 @@ func (f *fetcher) envelope(_ *fetchItem, m *fetched) error {
 
 func (f *fetcher) bodyStructure(item *fetchItem, m *fetched) error {
 	extended := item.name == "BODYSTRUCTURE"
-	if f.s.enc.UTF8() {
+	switch utf8 := f.s.enc.UTF8(); {
+	case m.wired:
+		f.buf = m.wire.AppendBodyStructure(f.buf[:0], extended, utf8)
+	case utf8:
 		f.buf = m.part.AppendBodyStructureUTF8(f.buf[:0], extended)
-	} else {
+	default:
 		f.buf = m.part.AppendBodyStructure(f.buf[:0], extended)
 	}
 	f.s.enc.Bytes(f.buf)

@@ -5,49 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/emersion/go-imap/v2"
 
 	"svc.plus/mailsrvd/internal/message"
-	"svc.plus/mailsrvd/maildir"
 )
-
-// fetched is a message on its way to the client, with what of it was needed.
-type fetched struct {
-	maildir.Message
-	*batch
-	size  int64
-	times maildir.Times
-	part  *message.Part
-	file  *os.File
-}
-
-// load reads what is needed.
-func (m *fetched) load(n needs) (err error) {
-	if n&needPart != 0 {
-		info, err := m.structure(m.UID)
-		if err != nil {
-			return err
-		}
-		m.size, m.times, m.part = info.Size, info.Times, info.Part
-		n &^= needSize | needTimes
-	}
-	if n&needSize != 0 {
-		if m.size, err = m.box.Size(m.ctx, m.UID); err != nil {
-			return err
-		}
-	}
-	if n&needTimes != 0 {
-		if m.times, err = m.timesOf(m.UID); err != nil {
-			return err
-		}
-	}
-	if n&needFile != 0 {
-		m.file, err = m.open(m.UID)
-	}
-	return err
-}
 
 func (m *fetched) close() {
 	if m.file != nil {
@@ -61,6 +23,13 @@ const maxHeader = 4 << 20
 
 // body writes BODY[] in all its forms.
 func (f *fetcher) body(item *fetchItem, m *fetched) error {
+	if item.needs == needFields && m.wired {
+		if buf, ok := m.wire.AppendHeaderFields(f.buf[:0], item.section.fields); ok {
+			f.buf = buf
+			f.writeFields(item)
+			return nil
+		}
+	}
 	part, extent, ok := item.section.find(m.part)
 	switch {
 	case !ok:
@@ -112,9 +81,14 @@ func (f *fetcher) fields(item *fetchItem, part *message.Part, m *fetched) error 
 		return fmt.Errorf("reading the header of UID %d: %w", m.UID, err)
 	}
 	f.buf = message.AppendHeaderFields(f.buf[:0], block, item.section.fields, item.section.kind == sectionFieldsNot)
+	f.writeFields(item)
+	return nil
+}
+
+// writeFields writes what is in buf, clipped to the partial.
+func (f *fetcher) writeFields(item *fetchItem) {
 	text := item.section.clip(f.buf)
 	f.s.enc.Literal(int64(len(text)), bytes.NewReader(text))
-	return nil
 }
 
 // clip returns what the partial leaves of text.

@@ -11,10 +11,16 @@ import (
 type needs uint8
 
 const (
-	needSize  needs = 1 << iota // the size
-	needTimes                   // internal date and date of saving
-	needPart                    // the MIME tree
-	needFile                    // the stored file
+	needSize   needs = 1 << iota // the size
+	needDate                     // the internal date
+	needSaved                    // the date of saving
+	needWire                     // ENVELOPE or BODYSTRUCTURE
+	needFields                   // header fields that the cache keeps
+	needPart                     // the MIME tree
+	needFile                     // the stored file
+
+	// needCached can all be answered from the cache.
+	needCached = needDate | needWire | needFields | needPart
 )
 
 // fetchItem is one data item of a FETCH (RFC 9051 section 6.4.5).
@@ -46,12 +52,12 @@ type fetchRequest struct {
 var fetchItems = map[string]fetchItem{
 	"FLAGS":         {write: (*fetcher).flags},
 	"UID":           {write: (*fetcher).uid},
-	"INTERNALDATE":  {write: (*fetcher).internalDate, needs: needTimes},
-	"SAVEDATE":      {write: (*fetcher).saveDate, needs: needTimes, capability: "SAVEDATE"},
+	"INTERNALDATE":  {write: (*fetcher).internalDate, needs: needDate},
+	"SAVEDATE":      {write: (*fetcher).saveDate, needs: needSaved, capability: "SAVEDATE"},
 	"RFC822.SIZE":   {write: (*fetcher).size, needs: needSize},
-	"ENVELOPE":      {write: (*fetcher).envelope, needs: needPart},
-	"BODYSTRUCTURE": {write: (*fetcher).bodyStructure, needs: needPart},
-	"BODY":          {write: (*fetcher).bodyStructure, needs: needPart},
+	"ENVELOPE":      {write: (*fetcher).envelope, needs: needWire},
+	"BODYSTRUCTURE": {write: (*fetcher).bodyStructure, needs: needWire},
+	"BODY":          {write: (*fetcher).bodyStructure, needs: needWire},
 	"MODSEQ":        {write: (*fetcher).modseq, capability: "CONDSTORE"},
 	"EMAILID":       {write: (*fetcher).emailID, capability: "OBJECTID"},
 	"THREADID":      {write: (*fetcher).threadID, capability: "OBJECTID"},
@@ -145,16 +151,18 @@ func (s *session) parseSectionItem(item *fetchItem, name string) bool {
 	}
 	item.section = sec
 	item.name = strings.TrimSuffix(name, ".PEEK") + sec.label()
-	item.needs = needPart | needFile
+	item.needs = sec.needs()
 	binary := sec.kind == sectionBody && s.srv.caps.on("BINARY")
 	switch name {
 	case "BODY", "BODY.PEEK":
 		item.write = (*fetcher).body
 		return true
 	case "BINARY", "BINARY.PEEK":
+		item.needs = needPart | needFile
 		item.write = (*fetcher).binary
 		return binary
 	case "BINARY.SIZE":
+		item.needs = needPart | needFile
 		item.write = (*fetcher).binarySize
 		return binary
 	}

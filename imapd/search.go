@@ -11,6 +11,7 @@ import (
 	"svc.plus/mailsrvd/imapd/wire"
 	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/maildir"
+	"svc.plus/mailsrvd/maildir/index"
 )
 
 // readerAt is what message reads stored messages from.
@@ -89,6 +90,11 @@ func (s *session) parseReturn() searchReturn {
 
 // find returns the indexes of the messages that match.
 func (s *session) find(c *call, key predicate) ([]int, error) {
+	if key.cost == costHeader { // what is read for the cache now need not be read again
+		if _, err := s.view.box.Fill(s.srv.ctx, s.view.uids, nil); err != nil {
+			return nil, err
+		}
+	}
 	found := make([][]int, (len(s.view.uids)+searchChunk-1)/searchChunk)
 	err := s.inChunks(c, key.cost, len(s.view.uids), func(lo, hi int) error {
 		var chunk []int
@@ -116,18 +122,20 @@ func (s *session) candidates(uids []maildir.UID, look func(i int, c *candidate) 
 	var c candidate
 	c.batch = &batch{ctx: s.srv.ctx, box: s.view.box, uids: uids}
 	defer c.batch.close()
-	for _, m := range s.view.box.Lookup(uids, nil) {
+	messages := s.view.box.Lookup(uids, nil)
+	return s.view.box.Rows(uidsOf(messages), func(k int, row index.Row, known bool) error {
+		m := messages[k]
 		for uids[i] != m.UID {
 			i++
 		}
-		c = candidate{fetched: fetched{Message: m, batch: c.batch}}
+		c = candidate{fetched: fetched{Message: m, batch: c.batch, row: row, known: known}}
 		err := look(i, &c)
 		c.close()
 		if err != nil && !errors.Is(err, maildir.ErrExpunged) {
 			s.logger().Error("searching a message failed", "mailbox", s.view.box.Name(), "uid", m.UID, "err", err)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // found saves and writes the result of SEARCH or SORT.
@@ -261,7 +269,7 @@ func (c *candidate) messageSize() (int64, error) {
 
 // dates are the internal date and the date of saving.
 func (c *candidate) dates() (maildir.Times, error) {
-	err := c.need(needTimes)
+	err := c.need(needDate | needSaved)
 	return c.times, err
 }
 

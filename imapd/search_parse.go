@@ -8,6 +8,7 @@ import (
 	"svc.plus/mailsrvd/imapd/wire"
 	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/maildir"
+	"svc.plus/mailsrvd/maildir/index"
 )
 
 // predicate is a search key ready to be asked about messages. It has no state,
@@ -287,6 +288,13 @@ func savedDay(c *candidate) (time.Time, error) {
 
 // sentDay is the day in the Date field, whatever its zone.
 func sentDay(c *candidate) (time.Time, error) {
+	if c.known {
+		t, ok := c.row.Sent()
+		if !ok {
+			return time.Time{}, nil
+		}
+		return day(t), nil
+	}
 	fields, err := c.header()
 	if err != nil {
 		return time.Time{}, err
@@ -323,12 +331,23 @@ func (p *searchParser) ageKey(compare func(age, n time.Duration) bool) predicate
 	}}
 }
 
+// rowFields are the fields whose texts the cache keeps.
+var rowFields = map[string]index.Field{
+	"subject": index.Subject, "from": index.From, "to": index.To, "cc": index.Cc, "bcc": index.Bcc,
+}
+
 // headerKey looks for a text in the fields of a name; the empty text is in every
 // field.
 func (p *searchParser) headerKey(name string) predicate {
 	p.s.dec.SP()
 	matcher := message.NewMatcher(p.text(p.s.dec.AString()))
+	field, kept := rowFields[strings.ToLower(name)]
 	return predicate{costHeader, func(c *candidate) (bool, error) {
+		if kept && c.known {
+			if found, known := c.row.Match(field, matcher); known {
+				return found, nil
+			}
+		}
 		fields, err := c.header()
 		if err != nil {
 			return false, err

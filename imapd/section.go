@@ -1,10 +1,12 @@
 package imapd
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
 	"svc.plus/mailsrvd/imapd/wire"
+	"svc.plus/mailsrvd/maildir/index"
 )
 
 // sectionKind is what of a part a section asks for.
@@ -60,6 +62,15 @@ func parseSection(dec *wire.Decoder) section {
 	}
 	dec.Expect(']')
 	return sec
+}
+
+// needs is what a BODY item with this section takes.
+func (sec *section) needs() needs {
+	dropped := func(name string) bool { return !index.Keeps(name) }
+	if len(sec.path) == 0 && sec.kind == sectionFields && !slices.ContainsFunc(sec.fields, dropped) {
+		return needFields
+	}
+	return needPart | needFile
 }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }

@@ -95,20 +95,30 @@ func (m *Mailbox) allKeys() []index.Key {
 
 // Fill reads those messages that the cache does not know, on all processors, and
 // makes their rows. progress, which may be nil, is called by several goroutines.
-// What cannot be read is passed over, and without a cache nothing is done: the
+// It returns what the cache still does not know: everything without one. The
 // error is that of ctx.
-func (m *Mailbox) Fill(ctx context.Context, uids []UID, progress func(done, total int)) error {
+func (m *Mailbox) Fill(ctx context.Context, uids []UID, progress func(done, total int)) (unknown []UID, err error) {
 	cache := m.cached()
-	if cache == nil || len(uids) == 0 {
-		return nil
+	if cache == nil {
+		return uids, nil
 	}
-	keys := m.liveKeys(uids)
-	var missing []index.Key
+	missing := missingRows(cache, m.liveKeys(uids))
+	if len(missing) == 0 {
+		return nil, nil
+	}
+	err = m.read(ctx, missing, func(open index.Opener) error { return cache.Fill(ctx, missing, open, progress) })
+	for _, k := range missingRows(cache, missing) {
+		unknown = append(unknown, UID(k.UID))
+	}
+	return unknown, err
+}
+
+func missingRows(cache *index.Mailbox, keys []index.Key) (missing []index.Key) {
 	_ = cache.View(func(r *index.Reader) error {
 		missing = r.Missing(keys, nil)
 		return nil
 	})
-	return m.read(ctx, missing, func(open index.Opener) error { return cache.Fill(ctx, missing, open, progress) })
+	return missing
 }
 
 // read gives work an Opener for messages that it asks for about in order.
@@ -154,7 +164,7 @@ func (m *Mailbox) Reindex(ctx context.Context, progress func(done, total int)) e
 	for i, k := range keys {
 		uids[i] = UID(k.UID)
 	}
-	if err := m.Fill(ctx, uids, progress); err != nil {
+	if _, err := m.Fill(ctx, uids, progress); err != nil {
 		return err
 	}
 	return m.fillText(ctx, cache, keys, progress)
@@ -219,7 +229,7 @@ func (m *Mailbox) fillFresh() {
 			return
 		}
 		m.mu.Unlock()
-		_ = m.Fill(m.store.all.ctx, uids, nil)
+		_, _ = m.Fill(m.store.all.ctx, uids, nil)
 	}
 }
 

@@ -25,7 +25,7 @@ var plan = map[string][]string{
 	// Policies of TLS for the relay, each a relay.Policy.
 	"smtpd/relay/mtasts": {"smtpd/relay"},
 	"smtpd/relay/dane":   {"smtpd/relay"},
-	"imapd":              {"imapd/wire", "maildir", "auth"},
+	"imapd":              {"imapd/wire", "maildir", "maildir/index", "auth"},
 	"imapd/wire":         {},
 	"imapd/pop3":         {"maildir", "auth"},
 	"lda":                {"maildir", "auth", "lda/sieve"},
