@@ -50,6 +50,7 @@ log_path = %[1]s/log
 mail_home = %[2]s
 mail_location = maildir:~/Maildir
 mail_fsync = never
+mailbox_list_index = no
 ssl = no
 stats_writer_socket_path =
 namespace inbox {

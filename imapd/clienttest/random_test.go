@@ -22,7 +22,8 @@ func (d *duel) random(w *twin) (command string, then func()) {
 // mailbox is a name; it may not exist. It needs no quoting in any answer that
 // only one server would give it.
 func (d *duel) mailbox() string {
-	return pick(d.rnd, "INBOX", "INBOX", "inbox", "a", "a", "a/b", "a/b/c", `"B x"`, "d&APw-", "e/f", "nothing")
+	return pick(d.rnd, "INBOX", "INBOX", "inbox", "a", "a", "a/b", "a/b/c", `"B x"`, "d&APw-", "e/f", "nothing",
+		fmt.Sprintf("r%d", d.renamed), fmt.Sprintf("r%d/b", max(1, d.renamed-1)))
 }
 
 // randomAnywhere is a command that needs no selected mailbox.
@@ -45,11 +46,10 @@ func (d *duel) randomAnywhere(w *twin) (string, func()) {
 		return "DELETE " + name, nil
 	case 14:
 		d.leave(func(*twin) bool { return true })
-		to := d.mailbox()
-		if strings.EqualFold(to, "INBOX") { // Dovecot makes INBOX/b of a/b if there is no a
-			to = "e"
-		}
-		return "RENAME " + name + " " + to, nil
+		// To a new name, since below an old one there may be what would be in
+		// the way: that is NO here, and half done there.
+		d.renamed++
+		return fmt.Sprintf("RENAME %s r%d", name, d.renamed), nil
 	case 15:
 		if there := cmp.Or(w.name, "INBOX"); d.rnd.IntN(2) == 0 {
 			return "SUBSCRIBE " + there, nil // what does not exist may be subscribed to here
@@ -108,7 +108,8 @@ func (d *duel) randomSelected(w *twin) string {
 		return fmt.Sprintf("%sSORT (%s) UTF-8 %s", uid, pick(d.rnd, "SUBJECT", "REVERSE ARRIVAL", "SIZE", "FROM REVERSE SIZE", "DATE", "TO CC"),
 			d.searchKey(w, 1))
 	case 19:
-		return fmt.Sprintf("%sTHREAD %s UTF-8 %s", uid, pick(d.rnd, "REFERENCES", "ORDEREDSUBJECT"), d.searchKey(w, 1))
+		// Not ORDEREDSUBJECT: Dovecot puts a copy behind what is younger by Date.
+		return fmt.Sprintf("%sTHREAD REFERENCES UTF-8 %s", uid, d.searchKey(w, 1))
 	case 20:
 		return "CHECK"
 	default:
@@ -117,12 +118,21 @@ func (d *duel) randomSelected(w *twin) string {
 }
 
 // whereTo is a set and a target, which exists for a set that may name nothing:
-// either server may look for the other first.
+// either server may look for the other first. It is never the selected mailbox:
+// Dovecot loses a copy in the same Maildir from sight, and finds it again under a
+// new UID.
 func (d *duel) whereTo(w *twin, set string, uid bool) string {
+	to := d.mailbox()
 	if len(w.uids) == 0 || uid && !strings.HasSuffix(set, "*") {
-		return set + " INBOX"
+		to = "INBOX"
 	}
-	return set + " " + d.mailbox()
+	if strings.EqualFold(to, w.name) {
+		to = "INBOX"
+		if strings.EqualFold(to, w.name) {
+			to = "copies"
+		}
+	}
+	return set + " " + to
 }
 
 func (d *duel) items() string {
@@ -162,11 +172,12 @@ func (d *duel) set(w *twin, uid bool) string {
 
 var flagNames = []string{`\Seen`, `\Answered`, `\Flagged`, `\Deleted`, `\Draft`, "$Label1", "$Forwarded", "NonJunk", "k1", "K2"}
 
-// flags is a list of some flags.
+// flags is a list of some flags, none of them twice: Dovecot loses those that
+// come behind.
 func (d *duel) flags() string {
 	var list []string
-	for range d.rnd.IntN(4) {
-		list = append(list, flagNames[d.rnd.IntN(len(flagNames))])
+	for _, i := range d.rnd.Perm(len(flagNames))[:d.rnd.IntN(4)] {
+		list = append(list, flagNames[i])
 	}
 	return "(" + strings.Join(list, " ") + ")"
 }
