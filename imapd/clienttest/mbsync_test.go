@@ -122,7 +122,6 @@ func TestMbsync(t *testing.T) {
 		same(t, when, s.letters("INBOX"), localLetters(t, near))
 	}
 	sync("the first time")
-	keywords := keywordsByID(s.letters("INBOX"))
 
 	c := s.dial()
 	c.ok("SELECT INBOX")
@@ -143,7 +142,7 @@ func TestMbsync(t *testing.T) {
 		for i := range 40 {
 			c.ok(`APPEND INBOX (\Seen NonJunk) ` + literal(mail(fmt.Sprintf("far%d.%d", round, i))))
 		}
-		keywords = keywordsByID(s.letters("INBOX"))
+		keywords := keywordsByID(s.letters("INBOX"))
 		sync(fmt.Sprintf("after change %d", round+1))
 		c.ok("NOOP")
 		now := s.letters("INBOX")
