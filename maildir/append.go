@@ -173,7 +173,7 @@ func (m *Mailbox) locked(ctx context.Context, limit time.Duration, fn func(f *fo
 	}
 	defer m.releaseLock()
 	wait := lockWait{limit: limit, quit: m.store.all.ctx.Done()}
-	for try := 0; ; try++ {
+	for tries := 0; ; {
 		err := m.do(ctx, func(f *folder) error { return m.underLock(f, fn) })
 		switch {
 		case errors.Is(err, errHeld):
@@ -181,7 +181,7 @@ func (m *Mailbox) locked(ctx context.Context, limit time.Duration, fn func(f *fo
 				return fmt.Errorf("locking the uidlist: %w", err)
 			}
 		case errors.Is(err, errListMoved), errors.Is(err, errNeedSync):
-			if try == 5 {
+			if tries++; tries > 5 {
 				return fmt.Errorf("%w: %w", ErrLocked, err)
 			}
 			if !m.list.present || errors.Is(err, errListMoved) {
