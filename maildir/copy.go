@@ -77,7 +77,6 @@ func (m *Mailbox) transfer(ctx context.Context, uids []UID, dst *Mailbox, move b
 		return nil, nil, storeError(fmt.Errorf("copying to %s: %w", dst.Name(), err))
 	}
 	m.copyRows(dst, sources, batch)
-	m.copyRows(dst, sources, batch)
 	for i, a := range batch {
 		res := dst.resultOf(a)
 		if res.err == nil {
