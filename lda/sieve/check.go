@@ -165,7 +165,7 @@ func (c *checker) find(n *node, wantTest bool) *spec {
 	case s == nil || !c.offered(s.ext):
 		c.problem(n.pos, c.didYouMean(n.name, wantTest), "%s is no %s", quote(n.name), kind)
 		return nil
-	case (s.test != nil) != wantTest:
+	case wantTest && s.test == nil, !wantTest && s.command == nil:
 		c.problem(n.pos, "", "%s is a %s, but a %s must stand here", quote(n.name), other, kind)
 		return nil
 	case !c.using(s.ext):
