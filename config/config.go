@@ -49,7 +49,7 @@ func (c *Config) sections() []section {
 		c.LDA.section(),
 		c.Quota.section(),
 		c.Submission.section(),
-		c.IMAP.section(),
+		c.IMAP.section(), c.IMAP.userSection(),
 		dkimSection(&c.DKIM),
 		c.Queue.section(),
 		c.Relay.section(),

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"time"
 )
 
 // Limits is [limits]: what one peer, one user and everybody together may take.
@@ -10,6 +11,8 @@ type Limits struct {
 	// Connections is per listener, ConnectionsPerIP a part of it;
 	// ConnectionsPerUser counts IMAP sessions of all listeners.
 	Connections, ConnectionsPerIP, ConnectionsPerUser int
+	// Handshake bounds a TLS handshake.
+	Handshake time.Duration
 	// AuthFailures per connection.
 	AuthFailures int
 	// Recipients per message.
@@ -26,6 +29,8 @@ func (s *Limits) section() section {
 			doc: "The same for one address (IPv6: one /64). A family or an office behind one address needs about six per device."},
 		{name: "connections_per_user", def: `50`, value: integer(&s.ConnectionsPerUser, 1, 1<<20),
 			doc: "IMAP sessions of one user at one time."},
+		{name: "handshake_timeout", def: `"30s"`, value: duration(&s.Handshake, time.Second, 10*time.Minute),
+			doc: "How long a client may take for a TLS handshake."},
 		{name: "auth_failures", def: `5`, value: integer(&s.AuthFailures, 1, 1000),
 			doc: "Failed logins after which a connection is closed. Failures also slow down the address, and the log line names it for fail2ban."},
 		{name: "recipients", def: `1000`, value: integer(&s.Recipients, 100, 100000),

@@ -61,6 +61,18 @@ senders_file = "sf"
 separator = "/"
 idle_timeout = "45m"
 disable = "COMPRESS=DEFLATE"
+login_timeout = "1m"
+stall_timeout = "50s"
+command_limit = "16KiB"
+literal_limit = "32KiB"
+prelogin_limit = "2KiB"
+nesting_limit = 50
+search_keys = 60
+bad_commands = 9
+notify_mailboxes = 11
+[[imap.user]]
+name = "alice"
+disable = ["MOVE"]
 [[dkim]]
 domain = "Example.org"
 selector = "sel"
@@ -95,6 +107,7 @@ authserv_id = "Auth.example"
 connections = 10
 connections_per_ip = 5
 connections_per_user = 6
+handshake_timeout = "40s"
 auth_failures = 7
 recipients = 200
 trusted = ["10.1.2.3/8", "2001:db8::1"]
@@ -123,14 +136,15 @@ format = "json"
 		{c.LDA, LDA{true, true, true, true}},
 		{c.Quota, Quota{2 << 30, 5000}},
 		{c.Submission, Submission{false, "/e/sf"}},
-		{fmt.Sprint(c.IMAP), "{/ 45m0s [COMPRESS=DEFLATE]}"},
+		{fmt.Sprint(c.IMAP), "{/ 45m0s [COMPRESS=DEFLATE] 1m0s 50s 16384 32768 2048 50 60 9 11 [{alice [MOVE]}]}"},
+		{fmt.Sprint(c.IMAP.DisableFor()), "map[alice:[MOVE]]"},
 		{fmt.Sprint(c.DKIM), "[{example.org sel /e/dk}]"},
 		{c.Queue, Queue{72 * time.Hour, 2 * time.Minute, 3 * time.Hour, 0}},
 		{c.Relay, Relay{"smart.example:587", "ru", "/e/rp", "required", true, false, false}},
 		{c.DNS.Resolver, "127.0.0.1:53"},
 		{fmt.Sprint(c.Aliases), "{/e/al true [{second.example /e/al2}]}"},
 		{c.Inbound, Inbound{"off", "off", "off", "auth.example"}},
-		{fmt.Sprint(c.Limits), "{10 5 6 7 200 [10.0.0.0/8 2001:db8::1/128]}"},
+		{fmt.Sprint(c.Limits), "{10 5 6 40s 7 200 [10.0.0.0/8 2001:db8::1/128]}"},
 		{c.Log.Level(), slog.LevelDebug}, {c.Log.Format, "json"},
 	} {
 		if tt.got != tt.want {

@@ -74,7 +74,7 @@ func (s *session) receiveAll() (messages []newMessage, err error) {
 		if err != nil {
 			return messages, err
 		}
-		if !s.srv.caps.on("MULTIAPPEND") || !s.dec.AcceptSP() {
+		if !s.caps.on("MULTIAPPEND") || !s.dec.AcceptSP() {
 			return messages, s.dec.End()
 		}
 		if len(messages) == maxAppend {
@@ -134,7 +134,7 @@ func (s *session) receive() (newMessage, error) {
 		s.dec.Expect('(')
 	}
 	var err error
-	if s.srv.caps.on("CATENATE") && s.dec.AcceptWord("CATENATE") {
+	if s.caps.on("CATENATE") && s.dec.AcceptWord("CATENATE") {
 		err = s.catenate(&m)
 	} else {
 		err = s.readMessage(&m)
@@ -181,7 +181,7 @@ func (s *session) acceptable(lit wire.Literal) error {
 		return no(imap.ResponseCodeTooBig, "Message is too big")
 	case lit.Size == 0:
 		return no("", "Message is empty")
-	case lit.Binary && !s.srv.caps.on("BINARY"):
+	case lit.Binary && !s.caps.on("BINARY"):
 		return bad("Binary literals are not supported")
 	}
 	return nil

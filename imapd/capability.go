@@ -54,10 +54,14 @@ var extensions = []extension{
 	{"PARTIAL", afterLogin},
 	{"LIST-EXTENDED", afterLogin},
 	{"LIST-STATUS", afterLogin},
+	{"LIST-MYRIGHTS", afterLogin},
 	{"SPECIAL-USE", afterLogin},
 	{"CREATE-SPECIAL-USE", afterLogin},
 	{"STATUS=SIZE", afterLogin},
 	{"APPENDLIMIT", afterLogin},
+	{"QUOTA", afterLogin},
+	{"QUOTA=RES-STORAGE", afterLogin},
+	{"QUOTA=RES-MESSAGE", afterLogin},
 	{"MULTIAPPEND", afterLogin},
 	{"CATENATE", afterLogin},
 	{"REPLACE", afterLogin},
@@ -83,6 +87,28 @@ func canBeDisabled(name string) bool {
 	return slices.ContainsFunc(extensions, func(e extension) bool { return strings.EqualFold(e.name, name) })
 }
 
+// profile is what is offered to a user, or to everybody before login.
+type profile struct {
+	caps     *capabilities
+	commands map[string]*command
+}
+
+// newProfile is the profile with what is disabled for all, and these.
+func (srv *Server) newProfile(disabled []string) *profile {
+	o := srv.options
+	o.DisableCapabilities = slices.Concat(o.DisableCapabilities, disabled)
+	caps := newCapabilities(o, srv.limits)
+	return &profile{caps, commandTable(caps, srv.metrics)}
+}
+
+// profileOf is the profile of a user who has logged in.
+func (srv *Server) profileOf(user string) *profile {
+	if p := srv.users[user]; p != nil {
+		return p
+	}
+	return srv.profile
+}
+
 // capabilities are what a Server offers. They are immutable.
 type capabilities struct {
 	disabled    map[string]bool // in upper case
@@ -103,6 +129,11 @@ func newCapabilities(o Options, l Limits) *capabilities {
 	}
 	for _, name := range o.DisableCapabilities {
 		caps.disabled[strings.ToUpper(name)] = true
+	}
+	for base, parts := range map[string][]string{"QUOTA": {"QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE"}} {
+		for _, part := range parts {
+			caps.disabled[part] = caps.disabled[part] || caps.disabled[base]
+		}
 	}
 	caps.plain = caps.list(beforeLogin, false)
 	caps.tls = caps.list(beforeLogin, true)
@@ -156,11 +187,11 @@ func (caps *capabilities) login(secure bool) (names []string) {
 func (s *session) capabilityList() string {
 	switch {
 	case s.state != notAuthenticated:
-		return s.srv.caps.user
+		return s.caps.user
 	case s.secure:
-		return s.srv.caps.tls
+		return s.caps.tls
 	}
-	return s.srv.caps.plain
+	return s.caps.plain
 }
 
 // capability runs CAPABILITY (RFC 9051 section 6.1.1).

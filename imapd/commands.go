@@ -102,6 +102,10 @@ func commandTable(caps *capabilities, m *metrics) map[string]*command {
 		{"STATUS", loggedIn, 0, "", (*session).statusMailbox},
 		{"SELECT", loggedIn, quiet, "", (*session).selectMailbox},
 		{"EXAMINE", loggedIn, quiet, "", (*session).examine},
+		{"GETQUOTA", loggedIn, slow, "QUOTA", (*session).getQuota},
+		{"GETQUOTAROOT", loggedIn, slow, "QUOTA", (*session).getQuotaRoot},
+		{"SETQUOTA", loggedIn, 0, "QUOTA", (*session).setQuota},
+		{"MYRIGHTS", loggedIn, 0, "LIST-MYRIGHTS", (*session).myRights},
 		{"APPEND", loggedIn, 0, "", (*session).append},
 		{"IDLE", loggedIn, looks, "IDLE", (*session).idle},
 
@@ -178,7 +182,7 @@ func (s *session) lookUp(tag string) (*call, error) {
 	if c.uid {
 		key = "UID " + name
 	}
-	c.command = s.srv.commands[key]
+	c.command = s.commands[key]
 	if c.command == nil {
 		return nil, bad("Unknown command")
 	}

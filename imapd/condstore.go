@@ -12,14 +12,14 @@ import (
 // useCondstore switches CONDSTORE on; from now on every FETCH response of ours
 // has the MODSEQ.
 func (s *session) useCondstore() {
-	if s.srv.caps.on("CONDSTORE") {
+	if s.caps.on("CONDSTORE") {
 		s.enabled.condstore = true
 	}
 }
 
 // tellHighest writes the HIGHESTMODSEQ of the selected mailbox.
 func (s *session) tellHighest(highest maildir.ModSeq) {
-	if s.srv.caps.on("CONDSTORE") {
+	if s.caps.on("CONDSTORE") {
 		s.enc.Raw("* OK [HIGHESTMODSEQ ").Number(uint64(highest)).Raw("] Highest").CRLF()
 	}
 }
@@ -47,7 +47,7 @@ func (s *session) parseUnchangedSince(req *storeRequest) {
 		return
 	}
 	s.dec.NonEmptyList(func() {
-		if name := s.dec.Word(); name != "UNCHANGEDSINCE" || !s.srv.caps.on("CONDSTORE") {
+		if name := s.dec.Word(); name != "UNCHANGEDSINCE" || !s.caps.on("CONDSTORE") {
 			s.dec.Failf("Unknown modifier %s", name)
 		}
 		s.dec.SP()

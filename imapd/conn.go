@@ -18,28 +18,27 @@ import (
 )
 
 // limitsBeforeLogin are for strangers: enough for a long password, no more.
-var limitsBeforeLogin = wire.Limits{
-	Line: 8 << 10, Literal: 4 << 10, Literals: 8 << 10, NonSync: 4 << 10, Discard: 64 << 10, Depth: 2,
+func limitsBeforeLogin(l Limits) wire.Limits {
+	n := l.BeforeLogin
+	return wire.Limits{Line: n, Literal: int64(n / 2), Literals: int64(n), NonSync: int64(n / 2), Discard: int64(8 * n), Depth: 2}
 }
 
 // limitsAfterLogin are for a user.
 func limitsAfterLogin(l Limits) wire.Limits {
+	n := int64(l.Literal)
 	return wire.Limits{
-		Line: l.Line, Literal: 64 << 10, Literals: 256 << 10, NonSync: 64 << 10,
+		Line: l.Line, Literal: n, Literals: 4 * n, NonSync: n,
 		Discard: l.AppendSize + 1<<20, Depth: l.Depth,
 	}
 }
 
-// handshakeTime bounds a TLS handshake.
-const handshakeTime = 30 * time.Second
-
 // newSession makes the session for a connection that was just accepted.
 func newSession(srv *Server, conn net.Conn) *session {
-	s := &session{srv: srv, raw: conn, conn: conn, began: time.Now(), state: notAuthenticated}
+	s := &session{srv: srv, raw: conn, conn: conn, began: time.Now(), profile: srv.profile, state: notAuthenticated}
 	s.loginBy = s.began.Add(srv.limits.LoginTime)
 	_, s.secure = conn.(*tls.Conn)
 	s.wake.conn = conn
-	s.dec = wire.NewDecoder((*connReader)(s), wire.Hooks{BeforeRead: s.beforeRead, Continue: s.goAhead}, limitsBeforeLogin)
+	s.dec = wire.NewDecoder((*connReader)(s), wire.Hooks{BeforeRead: s.beforeRead, Continue: s.goAhead}, limitsBeforeLogin(srv.limits))
 	s.enc = wire.NewEncoder((*deadlineWriter)(s))
 	return s
 }
@@ -155,7 +154,7 @@ func (s *session) run() (err error) {
 // handshake finishes the TLS handshake in bounded time, if the listener has not
 // done so.
 func (s *session) handshake(t *tls.Conn) error {
-	ctx, cancel := context.WithTimeout(s.srv.ctx, handshakeTime)
+	ctx, cancel := context.WithTimeout(s.srv.ctx, s.srv.limits.Handshake)
 	defer cancel()
 	if err := t.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("TLS handshake: %w", err)

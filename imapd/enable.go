@@ -13,7 +13,7 @@ func (s *session) enable(*call) error {
 	}
 	s.enc.Raw("* ENABLED")
 	for _, name := range names {
-		if s.srv.caps.on(name) && s.switchOn(name) {
+		if s.caps.on(name) && s.switchOn(name) {
 			s.enc.SP().Raw(name)
 		}
 	}

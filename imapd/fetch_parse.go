@@ -101,7 +101,7 @@ func (s *session) parseFetchItem(req *fetchRequest, name string) {
 		return
 	}
 	item, ok := fetchItems[name]
-	ok = ok && s.srv.caps.on(item.capability)
+	ok = ok && s.caps.on(item.capability)
 	item.name = name
 	switch {
 	case s.dec.Peek() == '[':
@@ -152,7 +152,7 @@ func (s *session) parseSectionItem(item *fetchItem, name string) bool {
 	item.section = sec
 	item.name = strings.TrimSuffix(name, ".PEEK") + sec.label()
 	item.needs = sec.needs()
-	binary := sec.kind == sectionBody && s.srv.caps.on("BINARY")
+	binary := sec.kind == sectionBody && s.caps.on("BINARY")
 	switch name {
 	case "BODY", "BODY.PEEK":
 		item.write = (*fetcher).body
@@ -177,9 +177,9 @@ func (s *session) parseFetchModifiers(c *call, req *fetchRequest) {
 	s.dec.NonEmptyList(func() {
 		name := s.dec.Word()
 		switch {
-		case name == "CHANGEDSINCE" && s.srv.caps.on("CONDSTORE"):
+		case name == "CHANGEDSINCE" && s.caps.on("CONDSTORE"):
 			s.parseChangedSince(req)
-		case name == "PARTIAL" && c.uid && s.srv.caps.on("PARTIAL"):
+		case name == "PARTIAL" && c.uid && s.caps.on("PARTIAL"):
 			partial := s.parsePartialRange()
 			req.partial = &partial
 		case name == "VANISHED" && c.uid && s.enabled.qresync:

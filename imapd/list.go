@@ -17,6 +17,7 @@ type listRequest struct {
 	// What is returned beside the name.
 	returnSubscribed bool
 	status           []statusItem
+	rights           bool
 	// extended is whether the command used any of RFC 5258.
 	extended bool
 }
@@ -116,6 +117,8 @@ func (s *session) parseListReturn(req *listRequest) {
 		case "SUBSCRIBED":
 			req.returnSubscribed = true
 		case "CHILDREN", "SPECIAL-USE": // always returned
+		case "MYRIGHTS": // RFC 8440
+			req.rights = true
 		case "STATUS":
 			s.dec.SP()
 			req.status = s.parseStatusItems()
@@ -230,6 +233,9 @@ func (s *session) writeListed(e listEntry, req listRequest) {
 		s.enc.Raw("))")
 	}
 	s.enc.CRLF()
+	if req.rights && e.Exists {
+		s.writeRights(e.Name)
+	}
 	if len(req.status) == 0 || !e.Exists {
 		return
 	}

@@ -68,7 +68,7 @@ func (s *session) authenticate(c *call) error {
 // mechanism returns the server's side of an exchange, or nil.
 func (s *session) mechanism(name string) sasl.Server {
 	switch {
-	case !s.srv.caps.mechanism(name):
+	case !s.caps.mechanism(name):
 		return nil
 	case name == "PLAIN":
 		return auth.NewPlain(s.verify)
@@ -131,18 +131,14 @@ func (s *session) loggedIn(c *call, err error) error {
 		s.account = auth.Account{}
 		return no(imap.ResponseCodeLimit, "Too many connections of this user")
 	}
-	location := s.account.Maildir
-	if location == "" {
-		location = s.srv.options.Location
-	}
-	s.store = s.srv.options.Stores.Store(s.account.Owner, location)
+	s.store = s.srv.options.Stores.Store(s.account.Owner, s.account.MaildirPath(s.srv.options.Location))
 	if err := s.store.Prepare(s.srv.ctx); err != nil {
 		s.logger().Error("opening the mailboxes failed", "err", err)
 		s.srv.leave(s.account.Name)
 		s.store, s.account = nil, auth.Account{}
 		return no(imap.ResponseCodeUnavailable, "The mailboxes cannot be opened now")
 	}
-	s.state = authenticated
+	s.state, s.profile = authenticated, s.srv.profileOf(s.account.Name)
 	s.counts.failures = 0
 	s.srv.metrics.loggedIn.Inc()
 	s.dec.SetLimits(limitsAfterLogin(s.srv.limits))
@@ -189,9 +185,9 @@ func (s *session) unauthenticate(*call) error {
 	s.deselect()
 	s.logger().Info("imap user unauthenticated")
 	s.signOff()
-	s.account, s.store, s.enabled = auth.Account{}, nil, enabled{}
+	s.account, s.store, s.enabled, s.profile = auth.Account{}, nil, enabled{}, s.srv.profile
 	s.enc.SetUTF8(false)
-	s.dec.SetLimits(limitsBeforeLogin)
+	s.dec.SetLimits(limitsBeforeLogin(s.srv.limits))
 	s.loginBy = time.Now().Add(s.srv.limits.LoginTime)
 	return nil
 }

@@ -300,3 +300,30 @@ func TestUnauthenticateStartsTheLoginTimeAnew(t *testing.T) {
 		S: c OK ...
 	`)
 }
+
+// A client that stumbles over something has it taken away for its user alone.
+func TestCapabilitiesDisabledForOneUser(t *testing.T) {
+	h := newHarness(t, func(o *Options) { o.DisableFor = map[string][]string{"alice": {"MOVE", "quota"}} })
+	h.login("")
+	h.talk(`
+		C: a CAPABILITY
+		S: * CAPABILITY <<all>> ...
+		S: a OK ...
+		C: b UID MOVE 1 INBOX
+		S: b BAD Unknown command
+		C: c GETQUOTA ""
+		S: c BAD Unknown command
+		C: d UNAUTHENTICATE
+		S: d OK ...
+		C: e LOGIN bob secret
+		S: e OK [CAPABILITY ... MOVE ... QUOTA ...
+		C: f SELECT INBOX
+		S: ~f OK ...
+		C: g UID MOVE 1 INBOX
+		S: g OK ...
+	`)
+	err := Options{DisableFor: map[string][]string{"alice": {"FOO"}}}.Check(t.Context())
+	if err == nil || !strings.Contains(err.Error(), `alice: "FOO"`) {
+		t.Errorf("Check: %v", err)
+	}
+}

@@ -57,7 +57,7 @@ func (s *session) create(c *call) error {
 	if err := s.checkUse(name, use); err != nil {
 		return err
 	}
-	if s.srv.caps.on("OBJECTID") {
+	if s.caps.on("OBJECTID") {
 		s.createdID(c, name)
 	}
 	return nil
@@ -67,7 +67,7 @@ func (s *session) create(c *call) error {
 // and returns the special uses.
 func (s *session) parseCreate() (use []string) {
 	s.dec.NonEmptyList(func() {
-		if s.dec.Word() != "USE" || !s.srv.caps.on("CREATE-SPECIAL-USE") {
+		if s.dec.Word() != "USE" || !s.caps.on("CREATE-SPECIAL-USE") {
 			s.dec.Failf("Unknown parameter of CREATE")
 			return
 		}

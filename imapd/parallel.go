@@ -86,7 +86,7 @@ func (s *session) waitFor(c *call, wg *sync.WaitGroup, at func() int, goal int) 
 
 // progress tells how far a command is.
 func (s *session) progress(c *call, at, goal int) {
-	if !s.srv.caps.on("INPROGRESS") {
+	if !s.caps.on("INPROGRESS") {
 		return
 	}
 	s.enc.Raw("* OK [INPROGRESS (").String(c.tag).SP().Number(uint64(at)).SP().Number(uint64(goal)).

@@ -61,9 +61,9 @@ func (s *session) parseSelectParameters() (q qresync) {
 	s.dec.NonEmptyList(func() {
 		name := s.dec.Word()
 		switch {
-		case name == "CONDSTORE" && s.srv.caps.on("CONDSTORE"):
+		case name == "CONDSTORE" && s.caps.on("CONDSTORE"):
 			s.useCondstore()
-		case name == "QRESYNC" && s.srv.caps.on("QRESYNC"):
+		case name == "QRESYNC" && s.caps.on("QRESYNC"):
 			q = s.parseQresync()
 		default:
 			s.dec.Failf("Unknown parameter %s", name)
@@ -85,7 +85,7 @@ func (s *session) describe(messages []maildir.Message, highest maildir.ModSeq) {
 	s.enc.Raw("* OK [UIDVALIDITY ").Number(uint64(box.UIDValidity())).Raw("] UIDs valid").CRLF()
 	s.enc.Raw("* OK [UIDNEXT ").Number(uint64(box.UIDNext())).Raw("] Predicted next UID").CRLF()
 	s.tellHighest(highest)
-	if s.srv.caps.on("OBJECTID") {
+	if s.caps.on("OBJECTID") {
 		s.untaggedOK("MAILBOXID ("+objectID(box.GUID())+")", "Ok")
 	}
 	if s.enabled.rev2 {

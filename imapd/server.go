@@ -68,6 +68,9 @@ type Options struct {
 	Limits Limits
 	// DisableCapabilities are names that are neither advertised nor served.
 	DisableCapabilities []string
+	// DisableFor has more of them for single users, by account name: for clients
+	// that stumble over something.
+	DisableFor map[string][]string
 	// Logger gets one line per session and every fault of ours; nil means none.
 	Logger *slog.Logger
 	// Registerer takes the metrics mailsrvd_imapd_*; nil means none.
@@ -82,6 +85,14 @@ type Limits struct {
 	AppendSize int64
 	// Line is the longest command line in bytes after login; default 64 KiB.
 	Line int
+	// Literal is the longest literal in bytes that is no message; those of one
+	// command may have four times as much together. Default 64 KiB.
+	Literal int
+	// BeforeLogin is the longest command line in bytes before login; default 8
+	// KiB. Literals may have half of it.
+	BeforeLogin int
+	// Handshake is how long a TLS handshake may take; default 30 seconds.
+	Handshake time.Duration
 	// LoginTime is how long a connection may take to log in; default 3 minutes.
 	LoginTime time.Duration
 	// Idle is how long a client may say nothing after login; default 30
@@ -99,6 +110,9 @@ type Limits struct {
 	PerUser int
 	// SearchKeys is how many keys one search may have; default 1,000.
 	SearchKeys int
+	// NotifyMailboxes is how many mailboxes beside the selected one a session may
+	// follow (RFC 5465); default 200.
+	NotifyMailboxes int
 	// Depth is how deep parentheses, NOT and OR may nest; default 200.
 	Depth int
 }
@@ -107,6 +121,9 @@ func (l Limits) withDefaults() Limits {
 	return Limits{
 		AppendSize:    cmp.Or(l.AppendSize, 50<<20),
 		Line:          cmp.Or(l.Line, 64<<10),
+		Literal:       cmp.Or(l.Literal, 64<<10),
+		BeforeLogin:   cmp.Or(l.BeforeLogin, 8<<10),
+		Handshake:     cmp.Or(l.Handshake, 30*time.Second),
 		LoginTime:     cmp.Or(l.LoginTime, 3*time.Minute),
 		Idle:          cmp.Or(l.Idle, 30*time.Minute),
 		Stall:         cmp.Or(l.Stall, 2*time.Minute),
@@ -115,6 +132,8 @@ func (l Limits) withDefaults() Limits {
 		PerUser:       cmp.Or(l.PerUser, 100),
 		SearchKeys:    cmp.Or(l.SearchKeys, 1000),
 		Depth:         cmp.Or(l.Depth, 200),
+
+		NotifyMailboxes: cmp.Or(l.NotifyMailboxes, 200),
 	}
 }
 
@@ -143,6 +162,13 @@ func (o Options) Check(context.Context) error {
 			problem("DisableCapabilities: %q is not a capability that can be disabled", name)
 		}
 	}
+	for user, names := range o.DisableFor {
+		for _, name := range names {
+			if !canBeDisabled(name) {
+				problem("DisableFor: %s: %q is not a capability that can be disabled", user, name)
+			}
+		}
+	}
 	return errors.Join(problems...)
 }
 
@@ -153,9 +179,9 @@ type Server struct {
 	limits  Limits
 	log     *slog.Logger
 	metrics *metrics
-	caps    *capabilities
+	profile *profile            // of everybody
+	users   map[string]*profile // of users of whom less is offered
 
-	commands   map[string]*command
 	unknown    *command // for the metrics of what is no command
 	searchKeys map[string]func(*searchParser) predicate
 	searching  chan struct{} // slots of goroutines that search
@@ -167,7 +193,7 @@ type Server struct {
 	closing  bool
 	ln       map[net.Listener]struct{}
 	sessions map[*session]struct{}
-	users    map[string]int // sessions by account name
+	count    map[string]int // sessions by account name
 	done     sync.WaitGroup // sessions
 }
 
@@ -188,10 +214,13 @@ func New(o Options) (*Server, error) {
 		metrics:  newMetrics(o.Registerer),
 		ln:       make(map[net.Listener]struct{}),
 		sessions: make(map[*session]struct{}),
-		users:    make(map[string]int),
+		count:    make(map[string]int),
+		users:    make(map[string]*profile),
 	}
-	srv.caps = newCapabilities(o, srv.limits)
-	srv.commands = commandTable(srv.caps, srv.metrics)
+	srv.profile = srv.newProfile(nil)
+	for user, disabled := range o.DisableFor {
+		srv.users[user] = srv.newProfile(disabled)
+	}
 	srv.unknown = &command{commandRow: commandRow{name: "unknown"}}
 	srv.unknown.prepare(srv.metrics)
 	srv.searchKeys = searchKeyTable()
@@ -311,10 +340,10 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 func (srv *Server) enter(user string) bool {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	if srv.users[user] >= srv.limits.PerUser {
+	if srv.count[user] >= srv.limits.PerUser {
 		return false
 	}
-	srv.users[user]++
+	srv.count[user]++
 	return true
 }
 
@@ -322,7 +351,7 @@ func (srv *Server) enter(user string) bool {
 func (srv *Server) leave(user string) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	if srv.users[user]--; srv.users[user] <= 0 {
-		delete(srv.users, user)
+	if srv.count[user]--; srv.count[user] <= 0 {
+		delete(srv.count, user)
 	}
 }

@@ -46,6 +46,9 @@ type session struct {
 	// loginBy is when a client that has not logged in has had its time.
 	loginBy time.Time
 
+	// What is offered: to everybody, and from login on to this user.
+	*profile
+
 	// From login on, until UNAUTHENTICATE.
 	state   state
 	account auth.Account
@@ -106,7 +109,7 @@ func (s *session) upgrade() error {
 		return err
 	}
 	s.dec.Replace(nil)
-	t, err := listen.Upgrade(s.srv.ctx, s.conn, s.srv.options.TLS, handshakeTime)
+	t, err := listen.Upgrade(s.srv.ctx, s.conn, s.srv.options.TLS, s.srv.limits.Handshake)
 	if err != nil {
 		return err
 	}

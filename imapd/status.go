@@ -18,18 +18,20 @@ func number[N int | int64 | uint32 | maildir.UID | maildir.ModSeq](of func(maild
 }
 
 // statusItems are all of them (RFC 9051 section 6.3.11, RFC 3501 section
-// 6.3.10, RFC 7162, RFC 7889, RFC 8438, RFC 8474).
+// 6.3.10, RFC 7162, RFC 7889, RFC 8438, RFC 8474, RFC 9208).
 var statusItems = map[string]func(*session, maildir.Status){
-	"MESSAGES":      number(func(st maildir.Status) int { return st.Messages }),
-	"RECENT":        number(func(st maildir.Status) int { return st.Recent }),
-	"UIDNEXT":       number(func(st maildir.Status) maildir.UID { return st.UIDNext }),
-	"UIDVALIDITY":   number(func(st maildir.Status) uint32 { return st.UIDValidity }),
-	"UNSEEN":        number(func(st maildir.Status) int { return st.Unseen }),
-	"DELETED":       number(func(st maildir.Status) int { return st.Deleted }),
-	"SIZE":          number(func(st maildir.Status) int64 { return st.Size }),
-	"HIGHESTMODSEQ": number(func(st maildir.Status) maildir.ModSeq { return st.HighestModSeq }),
-	"APPENDLIMIT":   func(s *session, _ maildir.Status) { s.enc.Number(uint64(s.srv.limits.AppendSize)) },
-	"MAILBOXID":     func(s *session, st maildir.Status) { s.enc.Byte('(').Raw(objectID(st.GUID)).Byte(')') },
+	"MESSAGES":    number(func(st maildir.Status) int { return st.Messages }),
+	"RECENT":      number(func(st maildir.Status) int { return st.Recent }),
+	"UIDNEXT":     number(func(st maildir.Status) maildir.UID { return st.UIDNext }),
+	"UIDVALIDITY": number(func(st maildir.Status) uint32 { return st.UIDValidity }),
+	"UNSEEN":      number(func(st maildir.Status) int { return st.Unseen }),
+	"DELETED":     number(func(st maildir.Status) int { return st.Deleted }),
+	"SIZE":        number(func(st maildir.Status) int64 { return st.Size }),
+	// What EXPUNGE would free (RFC 9208 section 4.1.4).
+	"DELETED-STORAGE": number(func(st maildir.Status) int64 { return st.DeletedSize }),
+	"HIGHESTMODSEQ":   number(func(st maildir.Status) maildir.ModSeq { return st.HighestModSeq }),
+	"APPENDLIMIT":     func(s *session, _ maildir.Status) { s.enc.Number(uint64(s.srv.limits.AppendSize)) },
+	"MAILBOXID":       func(s *session, st maildir.Status) { s.enc.Byte('(').Raw(objectID(st.GUID)).Byte(')') },
 }
 
 // statusMailbox runs STATUS (RFC 9051 section 6.3.11).
@@ -67,7 +69,7 @@ func (s *session) parseStatusItems() []statusItem {
 
 // writeStatus writes the STATUS response of one mailbox.
 func (s *session) writeStatus(name string, items []statusItem) error {
-	size := slices.ContainsFunc(items, func(i statusItem) bool { return i.name == "SIZE" })
+	size := slices.ContainsFunc(items, func(i statusItem) bool { return i.name == "SIZE" || i.name == "DELETED-STORAGE" })
 	st, err := s.store.Status(s.srv.ctx, name, size)
 	if err != nil {
 		return err

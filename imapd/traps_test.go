@@ -293,7 +293,7 @@ func TestPanicEndsOnlyItsConnection(t *testing.T) {
 	h := newHarness(t, nil)
 	c := &command{commandRow: commandRow{name: "XPANIC", states: anyState, run: func(*session, *call) error { panic("a fault") }}}
 	c.prepare(h.srv.metrics)
-	h.srv.commands["XPANIC"] = c
+	h.srv.profile.commands["XPANIC"] = c
 	h.login("1", "2")
 	h.talk(`
 		C1: a XPANIC

@@ -15,6 +15,8 @@ type Status struct {
 	HighestModSeq                     ModSeq
 	// Size is the sum of all RFC822.SIZE (RFC 8438), if it was asked for.
 	Size int64
+	// DeletedSize is that of the messages with \Deleted, if Size was asked for.
+	DeletedSize int64
 	// GUID is MAILBOXID (RFC 8474).
 	GUID string
 }
@@ -31,20 +33,23 @@ func (s *Store) Status(ctx context.Context, name string, size bool) (Status, err
 	defer m.Close()
 	st := m.status()
 	if size {
-		st.Size, err = m.totalSize(ctx)
+		st.Size, st.DeletedSize, err = m.totalSize(ctx)
 	}
 	return st, err
 }
 
-func (m *Mailbox) totalSize(ctx context.Context) (sum int64, err error) {
+func (m *Mailbox) totalSize(ctx context.Context) (all, deleted int64, err error) {
 	for _, msg := range m.Messages() {
 		size, err := m.Size(ctx, msg.UID)
 		if err != nil && !errors.Is(err, ErrExpunged) {
-			return 0, err
+			return 0, 0, err
 		}
-		sum += size
+		all += size
+		if msg.Flags&Deleted != 0 {
+			deleted += size
+		}
 	}
-	return sum, nil
+	return all, deleted, nil
 }
 
 func (m *Mailbox) status() Status {

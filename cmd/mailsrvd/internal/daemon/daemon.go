@@ -282,6 +282,11 @@ func (d *Daemon) smtpLimits() smtpd.Limits {
 }
 
 func (d *Daemon) imapLimits() imapd.Limits {
-	return imapd.Limits{AppendSize: d.cfg.Mail.MessageSizeLimit, Idle: d.cfg.IMAP.IdleTimeout,
-		LoginFailures: d.cfg.Limits.AuthFailures, PerUser: d.cfg.Limits.ConnectionsPerUser}
+	i, l := d.cfg.IMAP, d.cfg.Limits
+	return imapd.Limits{
+		AppendSize: d.cfg.Mail.MessageSizeLimit, Line: int(i.CommandLimit), Literal: int(i.LiteralLimit), BeforeLogin: int(i.PreloginLimit),
+		Handshake: l.Handshake, LoginTime: i.LoginTimeout, Idle: i.IdleTimeout, Stall: i.StallTimeout,
+		LoginFailures: l.AuthFailures, BadCommands: i.BadCommands, PerUser: l.ConnectionsPerUser,
+		SearchKeys: i.SearchKeys, Depth: i.NestingLimit, NotifyMailboxes: i.NotifyMailboxes,
+	}
 }

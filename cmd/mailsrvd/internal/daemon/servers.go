@@ -100,7 +100,7 @@ func (d *Daemon) buildSMTP() error {
 func (d *Daemon) buildIMAP() error {
 	o := imapd.Options{
 		Hostname: d.cfg.Hostname, Version: d.o.Version, Auth: d.board, Stores: d.stores, Location: d.cfg.Mail.Location,
-		SpoolDir: d.spoolDir(), Limits: d.imapLimits(), DisableCapabilities: d.cfg.IMAP.Disable, Logger: d.log, Registerer: d.registry,
+		SpoolDir: d.spoolDir(), Limits: d.imapLimits(), DisableCapabilities: d.cfg.IMAP.Disable, DisableFor: d.cfg.IMAP.DisableFor(), Logger: d.log, Registerer: d.registry,
 	}
 	if d.certs != nil {
 		o.TLS = d.imapTLS()
@@ -239,7 +239,7 @@ func (d *Daemon) wrap(name string, p plan, raw net.Listener) net.Listener {
 	case "control", "lda", "metrics":
 		return raw
 	}
-	o := listen.Options{Name: name, TLS: p.tls, Logger: d.log, Registerer: d.registry}
+	o := listen.Options{Name: name, TLS: p.tls, HandshakeTimeout: d.cfg.Limits.Handshake, Logger: d.log, Registerer: d.registry}
 	if p.limited {
 		l := d.cfg.Limits
 		o.MaxConns, o.MaxPerIP, o.Allow, o.Refusal = l.Connections, l.ConnectionsPerIP, l.Trusted, p.refusal
