@@ -34,10 +34,16 @@ func (k *call) addressPart() addressPart {
 	return partAll
 }
 
-// of returns the part of an address; false if it has none. The detail is what
-// stands behind the first "+" of the local-part.
-func (p addressPart) of(a message.Address) (string, bool) {
-	user, detail, has := strings.Cut(a.Mailbox, "+")
+// addressPart returns a part of an address; false if it has none.
+func (r *run) addressPart(p addressPart, a message.Address) (string, bool) {
+	user, detail, has := a.Mailbox, "", false
+	delimiters := r.env.Delimiter
+	if delimiters == "" {
+		delimiters = "+"
+	}
+	if i := strings.IndexAny(a.Mailbox, delimiters); i >= 0 {
+		user, detail, has = a.Mailbox[:i], a.Mailbox[i+1:], true
+	}
 	switch p {
 	case partLocalpart:
 		return a.Mailbox, true
@@ -95,7 +101,7 @@ func parseAddrSpec(s string) (message.Address, error) {
 	if at < 0 {
 		return a, errors.New("the @ is missing")
 	}
-	local, host := s[:at], s[at+1:]
+	local, host := strings.TrimSpace(s[:at]), strings.TrimSpace(s[at+1:])
 	switch {
 	case len(s) > 320:
 		return a, errors.New("it is too long")

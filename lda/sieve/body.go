@@ -95,6 +95,9 @@ func (f bodyForm) finish(p *message.Part, b []byte) string {
 	case bodyRaw:
 		return string(b)
 	case bodyContent:
+		if p.IsMessage() { // its header, without the blank line
+			return strings.TrimSuffix(crlf(string(b)), "\r\n")
+		}
 		if p.IsText() {
 			if s, err := message.DecodeCharset(p.Param("charset"), string(b)); err == nil {
 				return crlf(s)
@@ -133,7 +136,7 @@ func (m *Message) texts(limit int) ([]string, error) {
 	}
 	var all []string
 	for p := range root.All() {
-		if len(p.Children) == 0 && (p.Is("text", "") || p.Is("application", "xhtml+xml")) {
+		if isText(p) {
 			s, err := m.body(bodyKey{p, bodyText}, limit)
 			if err != nil {
 				return nil, err
@@ -142,6 +145,19 @@ func (m *Message) texts(limit int) ([]string, error) {
 		}
 	}
 	return all, nil
+}
+
+// isText reports whether a part has text that can be read; one of an unknown
+// encoding has none (RFC 2045 section 6.4).
+func isText(p *message.Part) bool {
+	if len(p.Children) > 0 || !p.Is("text", "") && !p.Is("application", "xhtml+xml") {
+		return false
+	}
+	switch strings.ToLower(p.Encoding) {
+	case "", "7bit", "8bit", "binary", "base64", "quoted-printable":
+		return true
+	}
+	return false
 }
 
 // contents returns the parts of the wanted types, decoded: the :content of

@@ -62,7 +62,8 @@ func Compile(ctx context.Context, name string, source []byte, o Options) (*Scrip
 func compileWith(ctx context.Context, name string, source []byte, o Options, specs specTable) (*Script, error) {
 	u := &unit{ctx: ctx, o: o, specs: specs}
 	u.limits = o.Limits.withDefaults()
-	s := u.compile(name, source)
+	s := &Script{}
+	u.compile(s, name, source)
 	var errs, warnings Problems
 	for _, p := range u.problems {
 		if p.Warning {
@@ -124,13 +125,13 @@ type unit struct {
 	stack    []string           // what is being compiled, from the outermost script on
 }
 
-// compile checks one script.
-func (u *unit) compile(name string, source []byte) *Script {
-	s := &Script{name: name, src: source, lines: lineStarts(source), limits: u.limits, o: u.o}
+// compile makes s the checked script of a source.
+func (u *unit) compile(s *Script, name string, source []byte) {
+	*s = Script{name: name, src: source, lines: lineStarts(source), limits: u.limits, o: u.o}
 	c := &checker{unit: u, script: s, required: map[string]bool{}, first: len(u.problems)}
 	if len(source) > u.limits.ScriptSize {
 		c.problem(0, "", "the script is longer than %d bytes", u.limits.ScriptSize)
-		return s
+		return
 	}
 	s.commands = c.block(parse(source, c, u.limits.Nesting))
 	for ext := range c.required {
@@ -145,7 +146,6 @@ func (u *unit) compile(name string, source []byte) *Script {
 		}
 		return a.Column - b.Column
 	})
-	return s
 }
 
 // problem adds an error at an offset of the script.

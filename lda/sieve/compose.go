@@ -13,7 +13,11 @@ import (
 // spaces, so that nothing can be smuggled in; what is not ASCII becomes
 // encoded-words (RFC 2047); long lines are folded.
 func composeField(name, value string) []byte {
-	value = strings.Join(strings.FieldsFunc(value, func(r rune) bool { return r == '\r' || r == '\n' }), " ")
+	lines := strings.FieldsFunc(value, func(r rune) bool { return r == '\r' || r == '\n' })
+	for i, l := range lines {
+		lines[i] = strings.Trim(l, " \t")
+	}
+	value = strings.Join(lines, " ")
 	if !isASCII(value) {
 		value = mime.QEncoding.Encode("utf-8", strings.ToValidUTF8(value, "\ufffd"))
 	}

@@ -41,9 +41,10 @@ func (c *checker) editable(name text) {
 	}
 }
 
-// protects reports whether scripts may not touch a header field.
+// protects reports whether scripts may not touch a header field. The Subject is
+// always theirs (RFC 5293 section 6).
 func (o Options) protects(name string) bool {
-	return slices.ContainsFunc(o.Protected, func(p string) bool { return strings.EqualFold(p, name) })
+	return !strings.EqualFold(name, "Subject") && slices.ContainsFunc(o.Protected, func(p string) bool { return strings.EqualFold(p, name) })
 }
 
 // undeletable reports whether a field must stay (RFC 5293 section 6): what

@@ -19,6 +19,9 @@ type Env struct {
 	// always one of them.
 	Owner     string
 	Addresses []string
+	// Delimiter holds the characters that can separate user and detail of an
+	// address (RFC 5233); empty is "+".
+	Delimiter string
 	// Hostname is this host, for the Message-ID of vacation responses and the
 	// environment item "host".
 	Hostname string

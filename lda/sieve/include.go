@@ -39,7 +39,7 @@ func buildInclude(c *checker, n *call) statement {
 		c.problem(n.pos, "", "there are more than %d include commands", c.limits.Includes)
 		return nil
 	}
-	s := c.included(pos, from, name, n.has("optional"))
+	s := c.included(pos, from, name, n)
 	if s == nil {
 		return nil
 	}
@@ -56,10 +56,10 @@ func IsScriptName(s string) bool {
 
 // included compiles an included script, each once. It returns nil where there
 // is nothing to execute.
-func (c *checker) included(pos int, from Location, name string, optional bool) *Script {
+func (c *checker) included(pos int, from Location, name string, n *call) *Script {
 	id := string(from) + ":" + name
 	switch {
-	case slices.Contains(c.stack, id):
+	case slices.Contains(c.stack, id) && !n.has("once"):
 		c.problem(pos, "", "the script %s includes itself", quote(name))
 		return nil
 	case len(c.stack) >= c.limits.IncludeDepth:
@@ -71,19 +71,20 @@ func (c *checker) included(pos int, from Location, name string, optional bool) *
 	}
 	src, err := c.source(from, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return c.missing(pos, name, optional)
+		return c.missing(pos, name, n.has("optional"))
 	}
 	if err != nil {
 		c.err = err
 		return nil
 	}
-	c.stack = append(c.stack, id)
-	s := c.compile(name, src)
-	c.stack = c.stack[:len(c.stack)-1]
 	if c.known == nil {
 		c.known = map[string]*Script{}
 	}
-	c.known[id] = s
+	s := &Script{}
+	c.known[id] = s // before it is compiled: it may include itself once
+	c.stack = append(c.stack, id)
+	c.compile(s, name, src)
+	c.stack = c.stack[:len(c.stack)-1]
 	return s
 }
 

@@ -284,7 +284,10 @@ func (l *lexer) multiline(t *token) {
 			return
 		}
 		l.nul(start, l.at)
-		b.Write(bytes.TrimPrefix(line, []byte("."))) // dot-stuffing
+		if bytes.HasPrefix(line, []byte("..")) { // dot-stuffing
+			line = line[1:]
+		}
+		b.Write(line)
 		b.WriteString("\r\n")
 	}
 	l.r.problem(t.pos, "end it with a line that holds only a dot", "this text does not end")

@@ -10,7 +10,7 @@ type Limits struct {
 	// many of them may be redirects, 4. -1 forbids redirects.
 	Actions, Redirects int
 	// Variables is how many variables a script may use, 255, and VariableSize
-	// what one can hold in bytes, 4096; longer values are cut (RFC 5229 section
+	// what one can hold in bytes, 4000; longer values are cut (RFC 5229 section
 	// 6).
 	Variables, VariableSize int
 	// Includes is how many scripts may be included in all, 255, and IncludeDepth
@@ -34,7 +34,7 @@ func (l Limits) withDefaults() Limits {
 		value int
 	}{
 		{&l.ScriptSize, 1 << 20}, {&l.Nesting, 32}, {&l.Actions, 32}, {&l.Redirects, 4},
-		{&l.Variables, 255}, {&l.VariableSize, 4096}, {&l.Includes, 255}, {&l.IncludeDepth, 10},
+		{&l.Variables, 255}, {&l.VariableSize, 4000}, {&l.Includes, 255}, {&l.IncludeDepth, 10},
 		{&l.Header, 1 << 20}, {&l.Body, 16 << 20}, {&l.Work, 20_000_000}, {&l.Regex, 5000},
 	} {
 		if *d.field == 0 {

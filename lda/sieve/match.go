@@ -84,8 +84,8 @@ func (m *matcher) begin(r *run) (*matching, error) {
 		if err := r.spend(len(s)); err != nil {
 			return nil, err
 		}
-		if x.keys[i], err = m.prepare(s, &r.limits); err != nil {
-			return nil, r.errorf("the regular expression %s is not valid: %v", quote(s), err)
+		if x.keys[i], err = m.prepare(s, &r.limits); err != nil { // it matches nothing
+			r.trace(1, "the regular expression %s is not valid: %v", quote(s), err)
 		}
 	}
 	return x, nil
@@ -202,6 +202,9 @@ func foldOffsets(c *comparator, s string) []int {
 
 // regex compares with :regex, and sets the match variables.
 func (x *matching) regex(k *key, s string) (bool, error) {
+	if k.regex == nil {
+		return false, nil
+	}
 	// A step of the automaton costs about as much as eight bytes of plain search.
 	if err := x.r.spend(8 * (len(s) + 1) * k.regex.size); err != nil {
 		return false, err

@@ -255,7 +255,7 @@ func (x *matching) addresses(part addressPart, value string) (bool, error) {
 		return x.value(value)
 	}
 	for _, a := range list {
-		s, has := part.of(a)
+		s, has := x.r.addressPart(part, a)
 		if !has {
 			continue
 		}
@@ -333,7 +333,7 @@ func (r *run) envelope(name string, part addressPart) (string, bool) {
 	if err != nil {
 		a.Mailbox = path
 	}
-	return part.of(a)
+	return r.addressPart(part, a)
 }
 
 // existsTest is RFC 5228 section 5.5.
