@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -166,9 +167,12 @@ func TestHistoryOfFaults(t *testing.T) {
 }
 
 func faultyHistory(t *testing.T, seed uint64, names []string) {
-	var left int // steps until the fault; negative after it
+	var mu sync.Mutex // guards what follows: the folder's own goroutines look too
+	var left int      // steps until the fault; negative after it
 	armed, dead := false, false
 	w := newWorld(t, seed, Options{PollEvery: 1 << 40, Fault: func(step, _ string) error {
+		mu.Lock()
+		defer mu.Unlock()
 		if !armed {
 			return nil
 		}
@@ -186,15 +190,18 @@ func faultyHistory(t *testing.T, seed uint64, names []string) {
 			continue
 		}
 		w.quiet()
-		left, dead = 1+w.rnd.IntN(9), w.rnd.IntN(3) == 0
-		armed = true
+		mu.Lock()
+		left, dead, armed = 1+w.rnd.IntN(9), w.rnd.IntN(3) == 0, true
+		mu.Unlock()
 		err := a.run()
 		w.quiet()
 		w.log = append(w.log, fmt.Sprintf("%d: process %d, %s: %s, dead %v: %v", n, i, folder, step, dead, err))
 		if dead {
 			w.stop(i)
 		}
+		mu.Lock()
 		armed = false
+		mu.Unlock()
 		if dead {
 			w.start(i)
 		}
