@@ -39,6 +39,9 @@ func (s *Store) Create(ctx context.Context, name string) error {
 	if errors.Is(err, fs.ErrExist) {
 		err = fmt.Errorf("%q: %w", name, ErrExists)
 	}
+	if err == nil {
+		s.tellFolders(FolderEvent{Kind: FolderCreated, Name: strings.TrimSuffix(name, string(s.sep))})
+	}
 	return err
 }
 
@@ -73,6 +76,14 @@ func (s *Store) furnish(c *folder) error {
 // Delete removes a folder with its messages; its children stay. Sessions that
 // have it open get a Removed change. ErrInbox, ErrNotFound.
 func (s *Store) Delete(ctx context.Context, name string) error {
+	err := s.delete(ctx, name)
+	if err == nil {
+		s.tellFolders(FolderEvent{Kind: FolderDeleted, Name: name})
+	}
+	return err
+}
+
+func (s *Store) delete(ctx context.Context, name string) error {
 	s.renaming.Lock()
 	defer s.renaming.Unlock()
 	var dir, guid string
@@ -129,6 +140,14 @@ func (f *folder) trash(dir string) error {
 // changed when any of the new names exists. ErrInbox, ErrNotFound, ErrExists,
 // ErrInvalidName.
 func (s *Store) Rename(ctx context.Context, from, to string) error {
+	err := s.rename(ctx, from, to)
+	if err == nil {
+		s.tellFolders(FolderEvent{Kind: FolderRenamed, Name: strings.TrimSuffix(to, string(s.sep)), OldName: from})
+	}
+	return err
+}
+
+func (s *Store) rename(ctx context.Context, from, to string) error {
 	toDir, err := s.newDirOf(to)
 	if err != nil {
 		return err

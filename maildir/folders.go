@@ -20,8 +20,9 @@ type Folder struct {
 	Exists bool
 	// HasChildren is for \HasChildren and \HasNoChildren (RFC 3348).
 	HasChildren bool
-	// SpecialUse is \Sent, \Drafts, \Trash, \Junk, \Archive (RFC 6154) or "". Each
-	// use belongs to one folder at most.
+	// SpecialUse is \Sent, \Drafts, \Trash, \Junk, \Archive (RFC 6154), another one
+	// that the folder was given, several with spaces between them, or "". What no
+	// folder was given belongs to the one with the best name.
 	SpecialUse string
 }
 
@@ -29,18 +30,20 @@ type Folder struct {
 // exist included. A Maildir that is not made yet has an INBOX.
 func (s *Store) Folders(ctx context.Context) ([]Folder, error) {
 	var dirs []string
+	var uses map[string]string
 	err := s.withRoot(ctx, func(f *folder) (err error) {
 		dirs, err = f.folderDirs()
+		uses = f.specialUses(dirs)
 		return err
 	})
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
-	return s.arrange(dirs), nil
+	return s.arrange(dirs, uses), nil
 }
 
 // arrange makes the tree of LIST from the directories of the Maildir.
-func (s *Store) arrange(dirs []string) []Folder {
+func (s *Store) arrange(dirs []string, uses map[string]string) []Folder {
 	all := map[string]*Folder{inboxName: {Name: inboxName, Exists: true}}
 	for _, dir := range dirs {
 		name, ok := s.nameOf(dir)
@@ -52,6 +55,7 @@ func (s *Store) arrange(dirs []string) []Folder {
 		} else {
 			all[name] = &Folder{Name: name, Exists: true}
 		}
+		all[name].SpecialUse = uses[dir]
 		for i := strings.LastIndexByte(name, s.sep); i > 0; i = strings.LastIndexByte(name, s.sep) {
 			if name = name[:i]; all[name] == nil {
 				all[name] = &Folder{Name: name}
@@ -97,6 +101,11 @@ var specialNames = []struct {
 // directly below INBOX.
 func (s *Store) markSpecialUse(list []Folder) {
 	for _, special := range specialNames {
+		if slices.ContainsFunc(list, func(f Folder) bool {
+			return slices.ContainsFunc(strings.Fields(f.SpecialUse), func(use string) bool { return strings.EqualFold(use, special.use) })
+		}) {
+			continue
+		}
 		best, rank := -1, len(special.names)*2
 		for i := range list {
 			top := strings.TrimPrefix(list[i].Name, inboxName+string(s.sep))

@@ -211,6 +211,8 @@ type Store struct {
 
 	quota quotaState
 
+	watching folderWatchers
+
 	// open holds the Mailboxes in memory by directory name; all.mu guards it.
 	open map[string]*Mailbox
 }

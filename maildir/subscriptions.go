@@ -143,13 +143,17 @@ func (s *Store) Subscribe(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return s.changeSubscriptions(ctx, func(l *subscriptionList) bool {
-		if l.has(dir) >= 0 {
-			return false
+	added := false
+	err = s.changeSubscriptions(ctx, func(l *subscriptionList) bool {
+		if added = l.has(dir) < 0; added {
+			l.lines = append(l.lines, l.line(dir))
 		}
-		l.lines = append(l.lines, l.line(dir))
-		return true
+		return added
 	})
+	if err == nil && added {
+		s.tellFolders(FolderEvent{Kind: FolderSubscribed, Name: name})
+	}
+	return err
 }
 
 // Unsubscribe removes a name. A name that is not subscribed is ErrNotFound.
@@ -169,6 +173,9 @@ func (s *Store) Unsubscribe(ctx context.Context, name string) error {
 	})
 	if err == nil && !found {
 		return fmt.Errorf("subscription %q: %w", name, ErrNotFound)
+	}
+	if err == nil {
+		s.tellFolders(FolderEvent{Kind: FolderUnsubscribed, Name: name})
 	}
 	return err
 }
