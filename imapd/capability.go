@@ -55,6 +55,8 @@ var extensions = []extension{
 	{"LIST-EXTENDED", afterLogin},
 	{"LIST-STATUS", afterLogin},
 	{"LIST-MYRIGHTS", afterLogin},
+	{"LIST-METADATA", afterLogin},
+	{"METADATA", afterLogin},
 	{"SPECIAL-USE", afterLogin},
 	{"CREATE-SPECIAL-USE", afterLogin},
 	{"STATUS=SIZE", afterLogin},
@@ -69,6 +71,7 @@ var extensions = []extension{
 	{"UTF8=ACCEPT", afterLogin},
 	{"UNAUTHENTICATE", afterLogin},
 	{"COMPRESS=DEFLATE", afterLogin},
+	{"NOTIFY", afterLogin},
 	{"INPROGRESS", afterLogin},
 	{"UIDONLY", afterLogin},
 }
@@ -130,7 +133,9 @@ func newCapabilities(o Options, l Limits) *capabilities {
 	for _, name := range o.DisableCapabilities {
 		caps.disabled[strings.ToUpper(name)] = true
 	}
-	for base, parts := range map[string][]string{"QUOTA": {"QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE"}} {
+	for base, parts := range map[string][]string{
+		"QUOTA": {"QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE"}, "METADATA": {"LIST-METADATA"},
+	} {
 		for _, part := range parts {
 			caps.disabled[part] = caps.disabled[part] || caps.disabled[base]
 		}

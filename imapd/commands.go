@@ -105,6 +105,8 @@ func commandTable(caps *capabilities, m *metrics) map[string]*command {
 		{"GETQUOTA", loggedIn, slow, "QUOTA", (*session).getQuota},
 		{"GETQUOTAROOT", loggedIn, slow, "QUOTA", (*session).getQuotaRoot},
 		{"SETQUOTA", loggedIn, 0, "QUOTA", (*session).setQuota},
+		{"GETMETADATA", loggedIn, 0, "METADATA", (*session).getMetadata},
+		{"SETMETADATA", loggedIn, 0, "METADATA", (*session).setMetadata},
 		{"MYRIGHTS", loggedIn, 0, "LIST-MYRIGHTS", (*session).myRights},
 		{"APPEND", loggedIn, 0, "", (*session).append},
 		{"IDLE", loggedIn, looks, "IDLE", (*session).idle},
@@ -131,6 +133,7 @@ func commandTable(caps *capabilities, m *metrics) map[string]*command {
 		{"MOVE", selected, takesSeq, "MOVE", (*session).moveMessages},
 		{"UID MOVE", selected, 0, "MOVE", (*session).moveMessages},
 
+		{"NOTIFY", loggedIn, slow, "NOTIFY", (*session).notify},
 		{"UNAUTHENTICATE", loggedIn, quiet, "UNAUTHENTICATE", (*session).unauthenticate},
 	} {
 		if row.capability == "" || caps.on(row.capability) {

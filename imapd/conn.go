@@ -58,7 +58,7 @@ func (w *deadlineWriter) Write(p []byte) (int, error) {
 }
 
 // connReader reads from the session's connection. While a client waits in IDLE,
-// news interrupts the read; it is told from here, and the read goes on, so that
+// or with NOTIFY for anything, news interrupts the read; it is told from here, and the read goes on, so that
 // neither the decoder nor a decompressor ever sees the interruption.
 type connReader session
 
@@ -66,10 +66,14 @@ func (r *connReader) Read(p []byte) (int, error) {
 	s := (*session)(r)
 	for {
 		n, err := s.conn.Read(p)
-		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || s.wake.take(s.pushes) == 0 {
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
-		if err := s.tell(true); err != nil {
+		fired := s.wake.take(s.pushes)
+		if fired == 0 {
+			return n, err
+		}
+		if err := s.push(fired); err != nil {
 			return 0, err
 		}
 		if err := s.beforeRead(true); err != nil {
@@ -109,6 +113,7 @@ func (s *session) goAhead() error {
 func (s *session) serve() {
 	s.setPeer()
 	err := s.run()
+	s.stopNotify()
 	s.deselect()
 	s.signOff()
 	s.goodbye(err)

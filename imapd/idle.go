@@ -12,9 +12,13 @@ func (s *session) idle(*call) error {
 	s.srv.metrics.idling.Inc()
 	defer s.srv.metrics.idling.Dec()
 	if s.view != nil {
-		s.pushes = wakeChange
-		defer func() { s.pushes = 0 }()
-		if err := s.tell(true); err != nil {
+		s.idling = true
+		s.setPushes()
+		defer func() {
+			s.idling = false
+			s.setPushes()
+		}()
+		if err := s.tell(allNews); err != nil {
 			return &fatalError{err}
 		}
 	}

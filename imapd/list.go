@@ -18,6 +18,7 @@ type listRequest struct {
 	returnSubscribed bool
 	status           []statusItem
 	rights           bool
+	metadata         []string
 	// extended is whether the command used any of RFC 5258.
 	extended bool
 }
@@ -117,6 +118,9 @@ func (s *session) parseListReturn(req *listRequest) {
 		case "SUBSCRIBED":
 			req.returnSubscribed = true
 		case "CHILDREN", "SPECIAL-USE": // always returned
+		case "METADATA": // RFC 9590
+			s.dec.SP()
+			req.metadata = s.parseEntries()
 		case "MYRIGHTS": // RFC 8440
 			req.rights = true
 		case "STATUS":
@@ -236,12 +240,25 @@ func (s *session) writeListed(e listEntry, req listRequest) {
 	if req.rights && e.Exists {
 		s.writeRights(e.Name)
 	}
+	if len(req.metadata) > 0 && e.Exists {
+		s.listMetadata(e.Name, req.metadata)
+	}
 	if len(req.status) == 0 || !e.Exists {
 		return
 	}
 	if err := s.writeStatus(e.Name, req.status); err != nil {
 		s.logger().Warn("no status of a listed mailbox", "mailbox", e.Name, "err", err)
 	}
+}
+
+// listMetadata writes the METADATA response of a listed mailbox.
+func (s *session) listMetadata(name string, entries []string) {
+	list, err := s.store.Annotations(s.srv.ctx, name)
+	if err != nil {
+		s.logger().Warn("no metadata of a listed mailbox", "mailbox", name, "err", err)
+		return
+	}
+	s.writeMetadata(name, metadataRequest{entries: entries, maxSize: -1}, list)
 }
 
 // attributes are the mailbox attributes of RFC 9051 section 7.3.1.
@@ -259,10 +276,7 @@ func (e listEntry) attributes(subscribed bool) []string {
 	if subscribed && e.subscribed {
 		list = append(list, `\Subscribed`)
 	}
-	if e.SpecialUse != "" {
-		list = append(list, e.SpecialUse)
-	}
-	return list
+	return append(list, knownUses(strings.Fields(e.SpecialUse))...)
 }
 
 // lsub runs LSUB (RFC 3501 section 6.3.9). With "%", a parent stands for the
@@ -305,7 +319,7 @@ func (s *session) addLsubParents(shown map[string]string, name string, patterns 
 	}
 }
 
-func sortedKeys(m map[string]string) []string {
+func sortedKeys[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {
 		keys = append(keys, k)

@@ -182,6 +182,7 @@ func (s *session) unauthenticate(*call) error {
 	if err := s.dec.End(); err != nil {
 		return err
 	}
+	s.stopNotify()
 	s.deselect()
 	s.logger().Info("imap user unauthenticated")
 	s.signOff()

@@ -51,11 +51,16 @@ func (s *session) create(c *call) error {
 	// A name that ends in the separator says that children will come; there is
 	// nothing to prepare.
 	name := strings.TrimSuffix(box.name, s.separator())
+	if err := s.checkUses(name, use); err != nil {
+		return err
+	}
 	if err := s.store.Create(s.srv.ctx, name); err != nil {
 		return err
 	}
-	if err := s.checkUse(name, use); err != nil {
-		return err
+	if len(use) > 0 {
+		if err := s.giveUses(name, use); err != nil {
+			return errors.Join(err, s.store.Delete(s.srv.ctx, name))
+		}
 	}
 	if s.caps.on("OBJECTID") {
 		s.createdID(c, name)
@@ -75,28 +80,6 @@ func (s *session) parseCreate() (use []string) {
 		use = append(use, s.dec.FlagList()...)
 	})
 	return use
-}
-
-// checkUse checks that a new mailbox has the special uses that it was made for.
-// They follow from its name; if the name does not fit, the mailbox is removed
-// again, and the client keeps its own idea of what it is for.
-func (s *session) checkUse(name string, use []string) error {
-	if len(use) == 0 {
-		return nil
-	}
-	folders, err := s.store.Folders(s.srv.ctx)
-	if err != nil {
-		return err
-	}
-	for _, f := range folders {
-		if f.Name == name && len(use) == 1 && strings.EqualFold(f.SpecialUse, use[0]) {
-			return nil
-		}
-	}
-	if err := s.store.Delete(s.srv.ctx, name); err != nil {
-		return err
-	}
-	return no("USEATTR", "The special use follows from the name, and this one does not fit")
 }
 
 // createdID puts the identity of a new mailbox into the reply (RFC 8474 section

@@ -6,7 +6,11 @@ import "svc.plus/mailsrvd/maildir"
 // selected mailbox (RFC 9051 section 7). What its flags do not allow now waits
 // for a later command.
 func (s *session) report(c *call) error {
-	if s.view == nil || c.flags&quiet != 0 {
+	if c.flags&quiet != 0 {
+		return nil
+	}
+	s.tellNotified()
+	if s.view == nil {
 		return nil
 	}
 	if c.flags&looks != 0 {
@@ -14,26 +18,55 @@ func (s *session) report(c *call) error {
 			s.logger().Warn("looking for changes failed", "mailbox", s.view.box.Name(), "err", err)
 		}
 	}
-	return s.tell(c.flags&usesSeq == 0)
+	if c.flags&usesSeq != 0 {
+		return s.tell(allNews &^ newsExpunged)
+	}
+	return s.tell(allNews)
 }
 
-// tell writes all news of the mailbox; expunges only if they are allowed.
-func (s *session) tell(expunges bool) error {
+// news is what may be told of the selected mailbox; several may be joined.
+type news uint8
+
+const (
+	newsArrived news = 1 << iota
+	newsExpunged
+	newsFlags
+
+	allNews = newsArrived | newsExpunged | newsFlags
+)
+
+// tell writes the news of the selected mailbox; what is not told now waits.
+func (s *session) tell(what news) error {
 	v := s.view
 	v.collect()
 	if v.removed {
 		return &closeError{code: "NONEXISTENT", text: "The selected mailbox was removed"}
 	}
-	if expunges {
+	if what&newsExpunged != 0 {
 		s.tellExpunged()
 	}
-	if v.takeArrived() {
+	if before := len(v.uids); what&newsArrived != 0 && v.takeArrived() {
 		s.exists()
+		if err := s.fetchNew(before); err != nil {
+			return err
+		}
 	}
-	for _, m := range v.takeChanged() {
-		s.tellFlags(m)
+	if what&newsFlags != 0 {
+		for _, m := range v.takeChanged() {
+			s.tellFlags(m)
+		}
 	}
 	return s.enc.Err()
+}
+
+// fetchNew writes what NOTIFY has asked for of new messages, those from index lo
+// on.
+func (s *session) fetchNew(lo int) error {
+	if s.note == nil || s.note.selected == nil || s.note.selected.fetch == nil {
+		return nil
+	}
+	f := &fetcher{s: s, c: &call{command: &command{}, tag: "*"}, req: *s.note.selected.fetch}
+	return f.run([]span{{lo, len(s.view.uids)}})
 }
 
 // exists writes EXISTS, and for the older protocol RECENT.

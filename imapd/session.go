@@ -40,8 +40,9 @@ type session struct {
 	// then is run once the tagged reply of the command at hand is written.
 	then func() error
 	// pushes are the reasons, beside the end of the server, to interrupt a wait
-	// for the client: IDLE.
+	// for the client: IDLE, which idling tells, and NOTIFY.
 	pushes wakeReason
+	idling bool
 
 	// loginBy is when a client that has not logged in has had its time.
 	loginBy time.Time
@@ -54,6 +55,7 @@ type session struct {
 	account auth.Account
 	store   *maildir.Store
 	enabled enabled
+	note    *notification // NOTIFY; nil without
 
 	// From SELECT on.
 	view *view

@@ -14,6 +14,8 @@ const (
 	wakeShutdown wakeReason = 1 << iota
 	// wakeChange is news of the selected mailbox, for IDLE.
 	wakeChange
+	// wakeNotify is news of other mailboxes, for NOTIFY.
+	wakeNotify
 )
 
 // longAgo is a deadline that has passed.
