@@ -327,12 +327,20 @@ func (c *checker) testForm(k *call) {
 	case k.spec.tests == noTests && n > 0 && k.spec.command != nil && c.specs[k.tests[0].name] != nil && c.specs[k.tests[0].name].command != nil:
 		c.problem(k.end, "", "a ; is missing before %s", quote(k.tests[0].name))
 	case k.spec.tests == noTests && n > 0:
-		c.problem(k.tests[0].pos, "", "%s takes no test", quote(k.name))
+		c.problem(k.tests[0].pos, k.colonless(), "%s takes no test", quote(k.name))
 	case k.spec.tests == oneTest && (n != 1 || k.listed):
 		c.problem(k.end, "join tests as in allof(test, test) or anyof(test, test)", "%s wants one test", quote(k.name))
 	case k.spec.tests == testList && (n == 0 || !k.listed):
 		c.problem(k.end, "", "%s wants a list of tests in parentheses", quote(k.name))
 	}
+}
+
+// colonless is the mend where a tag's colon was forgotten.
+func (k *call) colonless() string {
+	if name := k.tests[0].name; slices.ContainsFunc(k.spec.tags, func(t tagSpec) bool { return t.name == name }) {
+		return "did you mean :" + name + "?"
+	}
+	return ""
 }
 
 // has reports whether a tag was given.

@@ -66,6 +66,19 @@ func escape(s, characters string) string {
 	return b.String()
 }
 
+// cutQuoted cuts s to at most n bytes, without cutting through a character or
+// behind a backslash that quotes what follows.
+func cutQuoted(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	s = cutText(s, n)
+	if (len(s)-len(strings.TrimRight(s, `\`)))%2 == 1 {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
 // setCommand is RFC 5229 section 4.
 type setCommand struct {
 	name      string
@@ -98,6 +111,9 @@ func (s setCommand) exec(r *run) error {
 	}
 	for _, m := range s.modifiers {
 		v = modify(m, v)
+		if m == "quotewildcard" || m == "quoteregex" {
+			v = cutQuoted(v, r.limits.VariableSize)
+		}
 	}
 	r.setValue(s.v, v)
 	r.trace(0, "set %s to %s", s.name, shorten(r.value(s.v)))

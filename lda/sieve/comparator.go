@@ -33,8 +33,8 @@ var (
 	asciiCasemap = &comparator{name: "i;ascii-casemap", fold: foldASCII, substrings: true, compare: strings.Compare}
 	octet        = &comparator{name: "i;octet", fold: foldNothing, substrings: true, compare: strings.Compare, octets: true}
 	asciiNumeric = &comparator{name: "i;ascii-numeric", ext: "comparator-i;ascii-numeric", fold: foldNumber, compare: compareNumbers, moves: true}
-	// unicodeCasemap is Pigeonhole's from release 2.4 on.
-	unicodeCasemap = &comparator{name: "i;unicode-casemap", ext: "comparator-i;unicode-casemap", fold: foldUnicode, substrings: true, compare: strings.Compare, moves: true}
+	// unicodeCasemap needs no require, as in Pigeonhole 2.4.
+	unicodeCasemap = &comparator{name: "i;unicode-casemap", fold: foldUnicode, substrings: true, compare: strings.Compare, moves: true}
 )
 
 // findComparator returns the comparator of this name, or nil.

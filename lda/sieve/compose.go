@@ -61,7 +61,7 @@ func composeAddress(a message.Address) string {
 	name := strings.TrimSpace(message.DecodeText(a.Name))
 	switch {
 	case name == "":
-		return a.String()
+		return "<" + a.String() + ">"
 	case !isASCII(name):
 		name = mime.QEncoding.Encode("utf-8", name)
 	default:

@@ -58,8 +58,8 @@ func badFieldValue(s string) string {
 	switch {
 	case len(s) > maxFieldValue:
 		return "it is too long"
-	case strings.IndexByte(s, 0) >= 0:
-		return "it has a NUL character"
+	case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' && r != '\r' && r != '\n' || r == 0x7f }):
+		return "it has a control character"
 	}
 	return ""
 }

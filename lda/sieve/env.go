@@ -31,8 +31,9 @@ type Env struct {
 	Now  time.Time
 	Zone *time.Location
 
-	// Environment holds further items of RFC 5183: "domain", "location",
-	// "phase", "remote-host", "remote-ip". "name" and "version" are ours.
+	// Environment holds further items of RFC 5183: "domain", "version",
+	// "remote-host", "remote-ip". "location" is "MDA" and "phase" is "during" if
+	// they are not there.
 	Environment map[string]string
 
 	// MailboxExists tells whether a message may be stored in a mailbox; nil: in

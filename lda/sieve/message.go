@@ -65,10 +65,15 @@ func (h *header) named(name string) []*field {
 	return found
 }
 
-// Value returns the unfolded value without white space around it.
+// Value returns the unfolded value without white space around it. A tab that a
+// line begins with counts as a space, as in Dovecot.
 func (f *field) Value() string {
 	if !f.hasValue {
-		f.value, f.hasValue = message.Field{Name: f.name, Raw: f.raw}.Value(), true
+		raw := f.raw
+		if bytes.Contains(raw, []byte("\n\t")) {
+			raw = bytes.ReplaceAll(raw, []byte("\n\t"), []byte("\n "))
+		}
+		f.value, f.hasValue = message.Field{Name: f.name, Raw: raw}.Value(), true
 	}
 	return f.value
 }

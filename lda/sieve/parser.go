@@ -10,7 +10,6 @@ type parser struct {
 	nesting int // how deep blocks and tests may be nested
 	blocks  int // how deep they are here
 	tests   int
-	gaveUp  bool // the rest is not looked at
 }
 
 // parse returns the commands of a script. What has no form is left out, and
@@ -83,25 +82,18 @@ func (p *parser) command() *node {
 func (p *parser) block(n *node) {
 	n.hasBlock = true
 	open := p.tok.pos
-	p.advance()
 	if p.blocks == p.nesting {
 		p.r.problem(open, "", "blocks are nested more than %d deep", p.nesting)
-		p.giveUp()
+		p.skip()
 		return
 	}
+	p.advance()
 	p.blocks++
 	n.block = p.commands()
 	p.blocks--
-	if !p.accept('}') && !p.gaveUp {
+	if !p.accept('}') {
 		p.r.problem(open, "close it with }", "the block that begins here does not end")
 	}
-}
-
-// giveUp goes to the end of the script: nothing sensible can follow.
-func (p *parser) giveUp() {
-	p.gaveUp = true
-	p.lex.at = len(p.lex.src)
-	p.advance()
 }
 
 // skip goes behind the next ; or block at this level, or before the } that ends
@@ -162,7 +154,6 @@ func (p *parser) callTests(n *node) *node {
 	}
 	if p.tests == p.nesting {
 		p.r.problem(p.tok.pos, "", "tests are nested more than %d deep", p.nesting)
-		p.giveUp()
 		return nil
 	}
 	p.tests++

@@ -135,6 +135,7 @@ type outcome struct {
 	implicit bool     // the implicit keep is in force
 	flags    []string // the internal variable of RFC 5232
 	usesFlag bool     // a script of the sequence works with flags
+	discards bool     // a discard command was executed
 	remember []Memory
 	reply    *reply // of vacation, composed at the end
 	kept     *Keep  // a keep of an earlier script, which the last one confirms

@@ -49,3 +49,14 @@ func describe(res *Result) string {
 	}
 	return strings.Join(words, "; ")
 }
+
+// requireAll begins a script with all extensions.
+var requireAll = `require ["` + strings.Join(extensions, `", "`) + `"];` + "\n"
+
+// holds reports whether a test says yes of a message.
+func holds(t testing.TB, test, msg string, env Env) bool {
+	t.Helper()
+	res := runOn(t, requireAll+"if "+test+" { discard; }", msg, env)
+	_, discarded := res.Actions[0].(*Discard)
+	return discarded
+}

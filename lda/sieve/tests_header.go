@@ -42,7 +42,7 @@ func (c *checker) matcher(n *call, keys *argument) *matcher {
 	if m.typ == matchValue || m.typ == matchCount {
 		m.relation = c.relation(n.tags[m.typ.String()[1:]])
 	}
-	if !m.cmp.substrings && (m.typ == matchContains || m.typ == matchMatches) {
+	if !m.cmp.substrings && (m.typ == matchContains || m.typ == matchMatches || m.typ == matchRegex) {
 		c.problem(n.pos, "", "the comparator %s cannot be used with %s", m.cmp.name, m.typ)
 	}
 	if keys == nil {
@@ -248,15 +248,16 @@ func (t addressTest) eval(r *run) (bool, error) {
 }
 
 // addresses compares a part of each address in a field's value. A value that is
-// no address at all is compared as it stands, but it has no parts.
+// no address at all is compared as it stands, but it has no parts; those of an
+// empty one are empty.
 func (x *matching) addresses(part addressPart, value string) (bool, error) {
 	list, none := addressesOf(value)
-	if none && part == partAll {
+	if value == "" || none && part == partAll {
 		return x.value(value)
 	}
 	for _, a := range list {
 		s, has := x.r.addressPart(part, a)
-		if !has {
+		if !has && x.typ != matchCount { // which counts addresses, not parts
 			continue
 		}
 		if ok, err := x.value(s); ok || err != nil {
@@ -322,7 +323,7 @@ func (r *run) envelope(name string, part addressPart) (string, bool) {
 	case "to":
 		path = r.env.To
 	case "auth":
-		return r.env.Auth, r.env.Auth != ""
+		return r.env.Auth, true
 	default:
 		return "", false
 	}

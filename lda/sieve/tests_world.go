@@ -47,11 +47,12 @@ func (r *run) environment(name string) (string, bool) {
 	case "name":
 		return "mailsrvd", true
 	case "host":
-		if r.env.Hostname != "" {
-			return r.env.Hostname, true
-		}
+		return r.env.Hostname, true
 	}
-	value, known := r.env.Environment[name]
+	if value, known := r.env.Environment[name]; known {
+		return value, true
+	}
+	value, known := map[string]string{"location": "MDA", "phase": "during"}[name]
 	return value, known
 }
 

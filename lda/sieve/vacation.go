@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"svc.plus/mailsrvd/internal/message"
 )
@@ -274,7 +275,7 @@ func (r *run) composeReply(y *reply, own message.Address) []byte {
 	var b bytes.Buffer
 	add := func(name, value string) { b.Write(fold(name, value)) }
 	add("From", from)
-	add("To", r.env.From)
+	add("To", r.sender())
 	b.Write(composeField("Subject", y.subjectFor(h)))
 	add("Date", r.now.Format("Mon, 02 Jan 2006 15:04:05 -0700"))
 	add("Message-ID", "<"+rand.Text()+"@"+r.messageHost(own)+">")
@@ -296,6 +297,20 @@ func (r *run) composeReply(y *reply, own message.Address) []byte {
 	return b.Bytes()
 }
 
+// sender is the address that is answered, with the name that the message gives
+// it.
+func (r *run) sender() string {
+	for _, name := range []string{"Sender", "Resent-From", "From"} {
+		list, _ := addressesOf(first(r.msg.header, name))
+		for _, a := range list {
+			if sameAddress(a.String(), r.env.From) {
+				return composeAddress(a)
+			}
+		}
+	}
+	return "<" + r.env.From + ">"
+}
+
 // first returns the value of the first field of a name.
 func first(h *header, name string) string {
 	if fields := h.named(name); len(fields) > 0 {
@@ -306,13 +321,18 @@ func first(h *header, name string) string {
 
 // subjectFor is the subject of the response.
 func (y *reply) subjectFor(h *header) string {
-	if y.subject != "" {
-		return y.subject
+	const most = 256 // characters
+	subject := y.subject
+	if subject == "" {
+		subject = "Automated reply"
+		if fields := h.named("Subject"); len(fields) > 0 && fields[0].Text() != "" {
+			subject = "Auto: " + fields[0].Text()
+		}
 	}
-	if fields := h.named("Subject"); len(fields) > 0 && fields[0].Text() != "" {
-		return "Auto: " + cutText(fields[0].Text(), 500)
+	if utf8.RuneCountInString(subject) > most {
+		subject = string([]rune(subject)[:most-1]) + "…"
 	}
-	return "Automated reply"
+	return subject
 }
 
 // messageHost is the right side of the Message-ID.
