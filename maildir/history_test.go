@@ -10,6 +10,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"svc.plus/mailsrvd/maildir/index"
 )
 
 // A long history of single steps by two processes of ours and by other programs,
@@ -23,6 +26,8 @@ type world struct {
 	rnd     *rand.Rand
 	dir     string
 	stores  [2]*Stores
+	indexes [2]*index.Index
+	clients [2]map[string]*client
 	box     [2]map[string]*Mailbox
 	watch   [2]map[string]*session
 
@@ -41,6 +46,13 @@ type session struct {
 	last  UID
 }
 
+// client remembers a folder as one that speaks QRESYNC does, over connections and
+// restarts of the server (RFC 7162 section 3.2).
+type client struct {
+	highest ModSeq
+	flags   map[UID]Flags
+}
+
 var historyFolders = []string{"INBOX", "A", "B.C"}
 
 func newWorld(t *testing.T, seed uint64, o Options) *world {
@@ -50,6 +62,7 @@ func newWorld(t *testing.T, seed uint64, o Options) *world {
 		want: map[string]map[string]int{}, given: map[string]map[UID]string{}, top: map[string]UID{}, before: map[string]map[UID]bool{},
 	}
 	for i := range w.stores {
+		w.clients[i] = map[string]*client{}
 		w.start(i)
 	}
 	for _, name := range historyFolders[1:] {
@@ -65,7 +78,13 @@ func newWorld(t *testing.T, seed uint64, o Options) *world {
 
 // start begins process i, with nothing in memory.
 func (w *world) start(i int) {
-	w.stores[i] = NewStores(w.options)
+	o := w.options
+	x, err := index.Open(index.Options{Dir: filepath.Join(filepath.Dir(w.dir), fmt.Sprint("cache", i)), NoText: true})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	o.Index, w.indexes[i] = x, x
+	w.stores[i] = NewStores(o)
 	w.box[i], w.watch[i] = map[string]*Mailbox{}, map[string]*session{}
 	if err := w.stores[i].Store(testOwner(), w.dir).Prepare(w.t.Context()); err != nil {
 		w.t.Fatal(err)
@@ -77,7 +96,7 @@ func (w *world) stop(i int) {
 		w.watch[i][name].w.Close()
 		m.Close()
 	}
-	if err := w.stores[i].Close(); err != nil {
+	if err := errors.Join(w.stores[i].Close(), w.indexes[i].Close()); err != nil {
 		w.t.Error(err)
 	}
 }
@@ -121,6 +140,37 @@ func (w *world) path(name string) string {
 }
 
 func (w *world) subject() string { w.next++; return fmt.Sprint("s", w.next) }
+
+// foreignLock takes the lock of the uidlist as a living program on another host.
+func (w *world) foreignLock(name string) (unlock func()) {
+	lock := filepath.Join(w.path(name), listLock)
+	for {
+		f, err := os.OpenFile(lock, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err == nil {
+			fmt.Fprint(f, "1:otherhost")
+			f.Close()
+			return func() { os.Remove(lock) }
+		}
+		if !errors.Is(err, os.ErrExist) {
+			w.fail("%v", err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// lastUID reads the end of the uidlist; the lock is held.
+func (w *world) lastUID(name string) (uid UID) {
+	head, rest, _ := strings.Cut(read(w.t, w.path(name), listName), "\n")
+	h, err := parseListHeader(head)
+	if err != nil {
+		w.fail("%v", err)
+	}
+	st, err := parseList(rest, 3, 0, func(listLine) {})
+	if err != nil || st.partial {
+		w.fail("%+v, %v", st, err)
+	}
+	return max(h.next-1, st.last)
+}
 
 // pick chooses a message of a folder.
 func (w *world) pick(m *Mailbox) (Message, bool) {
@@ -209,9 +259,11 @@ var steps = map[string]func(w *world, i int, name string) string{
 		}
 		s := w.subject()
 		base := fmt.Sprintf("%d.M1P1.dovecot,S=%d", w.next, len(s)+11)
-		uid := w.top[name] + 1 + UID(w.rnd.IntN(3))
+		unlock := w.foreignLock(name)
 		write(w.t, w.path(name), "new/"+base, "Subject: "+s+"\n\n")
+		uid := w.lastUID(name) + 1 + UID(w.rnd.IntN(3))
 		appendTo(w.t, w.path(name), listName, fmt.Sprintf("%d :%s\n", uid, base))
+		unlock()
 		w.want[name][s]++
 		return fmt.Sprint(uid)
 	},
@@ -344,6 +396,47 @@ func (w *world) check(i int, name string) {
 	}
 	w.before[name] = now
 	w.checkSession(i, name, list)
+	if w.rnd.IntN(3) == 0 {
+		w.resync(i, name, m)
+	}
+}
+
+// resync is a client that comes back: what it knew and what it is told since must
+// be what is there.
+func (w *world) resync(i int, name string, m *Mailbox) {
+	c := w.clients[i][name]
+	list, highest := m.Messages(), m.HighestModSeq()
+	if c == nil {
+		c = &client{flags: map[UID]Flags{}}
+		w.clients[i][name] = c
+	}
+	vanished, ok := m.ExpungedSince(c.highest)
+	now := map[UID]Flags{}
+	for _, msg := range list {
+		now[msg.UID] = msg.Flags
+		if msg.ModSeq > c.highest {
+			c.flags[msg.UID] = msg.Flags
+		}
+		if msg.ModSeq > highest || msg.ModSeq == 0 {
+			w.fail("%s: UID %d has modseq %d, the highest is %d", name, msg.UID, msg.ModSeq, highest)
+		}
+	}
+	for _, uid := range vanished {
+		if _, there := now[uid]; there {
+			w.fail("%s: UID %d vanished and is there", name, uid)
+		}
+		delete(c.flags, uid)
+	}
+	if !ok { // all that it names and that is not there counts as vanished
+		maps.DeleteFunc(c.flags, func(uid UID, _ Flags) bool { _, there := now[uid]; return !there })
+	}
+	if !maps.Equal(c.flags, now) {
+		w.fail("%s, process %d: since %d (%v) the client has %v, there is %v", name, i, c.highest, ok, c.flags, now)
+	}
+	if highest < c.highest {
+		w.fail("%s: the highest modseq fell from %d to %d", name, c.highest, highest)
+	}
+	c.highest = highest
 }
 
 // checkSession replays the changes that a session got.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,7 +16,9 @@ import (
 type listState struct {
 	present bool
 	id      inode
-	offset  int64 // behind the last whole line
+	mtime   int64
+	offset  int64  // behind the last whole line
+	tail    string // what stands before offset
 	header  listHeader
 	lines   int // records read, those of expunged messages included
 	last    UID // the last UID
@@ -38,6 +41,14 @@ type listRead struct {
 	whole bool      // text is the whole list, not what was appended
 }
 
+// tailLen is how much of the text before the offset is compared at the next look.
+// The inode alone does not tell a list that was appended to from one that was
+// replaced: ext4 gives the number of a removed file to the next one that is made,
+// and a restored copy may be written over the old file.
+const tailLen = 96
+
+func tailOf(text string) string { return strings.Clone(text[max(0, len(text)-tailLen):]) }
+
 // errListMoved means that the uidlist is not the file that was read.
 var errListMoved = errors.New("uidlist was replaced meanwhile")
 
@@ -51,7 +62,7 @@ func (f *folder) readList(old listState) (listRead, error) {
 		return listRead{}, fmt.Errorf("reading the uidlist: %w", err)
 	}
 	same := old.present && old.id == inode{uint64(st.Dev), st.Ino} && st.Size >= old.offset
-	if same && st.Size == old.offset {
+	if same && st.Size == old.offset && st.Mtim.Nano() == old.mtime {
 		old.partial = false
 		return listRead{state: old}, nil
 	}
@@ -66,14 +77,17 @@ func (f *folder) readList(old listState) (listRead, error) {
 	return f.readWhole(file)
 }
 
+// readAppended reads what follows old, if the file is still the one it tells of.
 func (f *folder) readAppended(file *os.File, old listState) (listRead, error) {
-	text, st, err := readFrom(file, old.offset, maxListLen)
+	text, st, err := readFrom(file, old.offset-int64(len(old.tail)), maxListLen)
 	if err != nil {
 		return listRead{}, err
 	}
-	if (inode{uint64(st.Dev), st.Ino}) != old.id || st.Size < old.offset {
+	text, ok := strings.CutPrefix(text, old.tail)
+	if !ok || (inode{uint64(st.Dev), st.Ino}) != old.id || st.Size < old.offset {
 		return f.readWhole(file)
 	}
+	old.mtime, old.partial = st.Mtim.Nano(), text != ""
 	return listRead{state: old, text: text, from: old.last}, nil
 }
 
@@ -90,7 +104,10 @@ func (f *folder) readWhole(file *os.File) (listRead, error) {
 	if err != nil {
 		return listRead{}, err
 	}
-	s := listState{present: true, id: inode{uint64(st.Dev), st.Ino}, offset: int64(end) + 1, header: h}
+	s := listState{
+		present: true, id: inode{uint64(st.Dev), st.Ino}, mtime: st.Mtim.Nano(),
+		offset: int64(end) + 1, tail: tailOf(text[:end+1]), header: h,
+	}
 	return listRead{state: s, text: text[end+1:], whole: true}, nil
 }
 
@@ -111,7 +128,9 @@ func (r *listRead) parse(yield func(listLine)) error {
 		return err
 	}
 	s := &r.state
-	s.offset += int64(t.read)
+	if t.read > 0 {
+		s.offset, s.tail = s.offset+int64(t.read), tailOf(r.text[:t.read])
+	}
 	s.lines += t.lines
 	s.last = t.last
 	s.torn += t.torn
@@ -149,7 +168,7 @@ func (f *folder) appendList(s *listState, lines []byte) error {
 		_ = file.Truncate(s.offset)
 		return fmt.Errorf("appending to the uidlist: %w", err)
 	}
-	s.offset += int64(len(lines))
+	s.offset, s.tail, s.mtime = s.offset+int64(len(lines)), tailOf(string(lines)), 0
 	return nil
 }
 
@@ -165,7 +184,8 @@ func (f *folder) rewriteList(s *listState, content []byte) error {
 	if st.Size != int64(len(content)) {
 		return errListMoved // somebody overrode our lock
 	}
-	s.present, s.id, s.offset = true, inode{uint64(st.Dev), st.Ino}, st.Size
+	s.present, s.id, s.mtime = true, inode{uint64(st.Dev), st.Ino}, st.Mtim.Nano()
+	s.offset, s.tail = st.Size, tailOf(string(content))
 	s.torn, s.untidy, s.partial = 0, false, false
 	return nil
 }

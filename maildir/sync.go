@@ -412,6 +412,22 @@ func (sw *sweep) lost(r *record) bool {
 	return sw.both || r.state&(recNew|recUnseen) != 0
 }
 
+// flickered reports whether a file was seen by an earlier reading of this sweep
+// and not by the last one, whose directory times we are about to remember: if it
+// was removed in between, no other time will tell.
+func (sw *sweep) flickered() bool {
+	m := sw.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.recs {
+		r := &m.recs[i]
+		if r.state&recGone == 0 && r.gen >= sw.startGn && r.gen < m.gen && (sw.both || r.state&recNew != 0) {
+			return true
+		}
+	}
+	return false
+}
+
 // bury expunges what this sweep has not seen.
 func (sw *sweep) bury() {
 	m := sw.m
@@ -474,7 +490,7 @@ func (sw *sweep) remember(f *folder) {
 	m.seen = sw.state
 	m.seen.list, m.seen.keywords = f.mark(listName), f.mark(keywordsName)
 	m.recheck = time.Time{}
-	if len(sw.stray) > 0 { // left without a UID: look again
+	if len(sw.stray) > 0 || sw.flickered() { // left without a UID, or perhaps gone: look again
 		m.seen.times = [2]int64{}
 		m.store.all.notify.later(m)
 		return
