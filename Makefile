@@ -4,6 +4,7 @@
 # make build  bin/mailsrvd
 # make fuzz   each fuzz target for FUZZTIME (default 30s)
 # make bench  the Go benchmarks, ready for benchstat
+# make torture  the random tests against Dovecot for minutes instead of seconds
 # make walkthrough, make systemd-test   the main job with real clients; the unit under systemd
 
 GO        ?= go
@@ -12,7 +13,7 @@ LDFLAGS   = -X main.version=$(VERSION)
 FUZZTIME  ?= 30s
 BIN       = bin/mailsrvd
 
-.PHONY: build run test lint setup setup-test fuzz bench clean walkthrough systemd-test
+.PHONY: build run test lint setup setup-test fuzz bench torture clean walkthrough systemd-test
 
 build: setup
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/mailsrvd
@@ -45,6 +46,10 @@ fuzz:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem -count $${COUNT:-1} ./...
+
+torture: setup-test
+	CLIENTTEST_TIME=$${CLIENTTEST_TIME:-60s} CLIENTTEST_OPS=$${CLIENTTEST_OPS:-50000} \
+		$(GO) test -count=1 -timeout 60m -v -run 'Crossing|SameState' ./imapd/clienttest
 
 walkthrough: setup-test build
 	deploy/walkthrough.sh
