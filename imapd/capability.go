@@ -43,6 +43,8 @@ var extensions = []extension{
 	{"SORT", afterLogin},
 	{"SORT=DISPLAY", afterLogin},
 	{"ESORT", afterLogin},
+	{"CONTEXT=SEARCH", afterLogin},
+	{"CONTEXT=SORT", afterLogin},
 	{"THREAD=ORDEREDSUBJECT", afterLogin},
 	{"THREAD=REFERENCES", afterLogin},
 	{"THREAD=REFS", afterLogin},
@@ -134,7 +136,7 @@ func newCapabilities(o Options, l Limits) *capabilities {
 		caps.disabled[strings.ToUpper(name)] = true
 	}
 	for base, parts := range map[string][]string{
-		"QUOTA": {"QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE"}, "METADATA": {"LIST-METADATA"},
+		"QUOTA": {"QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE"}, "METADATA": {"LIST-METADATA"}, "CONTEXT=SEARCH": {"CONTEXT=SORT"},
 	} {
 		for _, part := range parts {
 			caps.disabled[part] = caps.disabled[part] || caps.disabled[base]

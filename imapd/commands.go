@@ -124,6 +124,7 @@ func commandTable(caps *capabilities, m *metrics) map[string]*command {
 		{"UID SEARCH", selected, 0, "", (*session).search},
 		{"SORT", selected, usesSeq | takesSeq, "SORT", (*session).sort},
 		{"UID SORT", selected, 0, "SORT", (*session).sort},
+		{"CANCELUPDATE", selected, 0, "CONTEXT=SEARCH", (*session).cancelUpdate},
 		{"THREAD", selected, usesSeq | takesSeq, "THREAD=REFERENCES", (*session).thread},
 		{"UID THREAD", selected, 0, "THREAD=REFERENCES", (*session).thread},
 		{"COPY", selected, takesSeq, "", (*session).copyMessages},

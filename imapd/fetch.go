@@ -177,6 +177,7 @@ func (f *fetcher) markSeen() map[maildir.UID]bool {
 	if err != nil {
 		f.s.logger().Warn("marking messages as seen failed", "mailbox", f.s.view.box.Name(), "err", err)
 	}
+	f.s.view.touch(stored)
 	marked := make(map[maildir.UID]bool, len(stored))
 	for _, m := range stored {
 		marked[m.UID] = true

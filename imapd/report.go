@@ -43,6 +43,7 @@ func (s *session) tell(what news) error {
 		return &closeError{code: "NONEXISTENT", text: "The selected mailbox was removed"}
 	}
 	if what&newsExpunged != 0 {
+		s.leaveContexts(v.gone)
 		s.tellExpunged()
 	}
 	if before := len(v.uids); what&newsArrived != 0 && v.takeArrived() {
@@ -50,11 +51,14 @@ func (s *session) tell(what news) error {
 		if err := s.fetchNew(before); err != nil {
 			return err
 		}
+		s.checkContexts(v.uids[before:])
 	}
 	if what&newsFlags != 0 {
+		touched := v.takeTouched()
 		for _, m := range v.takeChanged() {
 			s.tellFlags(m)
 		}
+		s.checkContexts(touched)
 	}
 	return s.enc.Err()
 }

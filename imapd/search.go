@@ -24,12 +24,13 @@ type searchReturn struct {
 	extended                   bool // ESEARCH instead of SEARCH
 	min, max, all, count, save bool
 	partial                    *partialRange // RFC 9394; nil is none
+	update                     bool          // RFC 5267
 }
 
 // search runs SEARCH and UID SEARCH.
 func (s *session) search(c *call) error {
 	s.dec.SP()
-	ret := s.parseReturn()
+	ret := s.parseReturn("CONTEXT=SEARCH")
 	p := &searchParser{s: s, now: time.Now()}
 	if p.charset = "US-ASCII"; s.dec.AcceptWord("CHARSET") {
 		s.dec.SP()
@@ -48,11 +49,19 @@ func (s *session) search(c *call) error {
 		return err
 	}
 	s.found(c, "SEARCH", ret, found, p)
+	if ret.update {
+		x := &searchContext{tag: c.tag, uid: c.uid, key: key}
+		for _, uid := range s.view.at(found) {
+			x.members = append(x.members, contextMember{uid: uid})
+		}
+		s.keepContext(c, x, p)
+	}
 	return nil
 }
 
-// parseReturn parses RETURN and its options, and the space behind it.
-func (s *session) parseReturn() searchReturn {
+// parseReturn parses RETURN and its options, and the space behind it. context is
+// the capability for UPDATE.
+func (s *session) parseReturn(context string) searchReturn {
 	ret := searchReturn{extended: s.enabled.rev2, all: true}
 	if !s.dec.AcceptWord("RETURN") {
 		return ret
@@ -60,20 +69,23 @@ func (s *session) parseReturn() searchReturn {
 	ret = searchReturn{returned: true, extended: true}
 	s.dec.SP()
 	s.dec.List(func() {
-		switch option := s.dec.Word(); option {
-		case "MIN":
+		switch option := s.dec.Word(); {
+		case option == "MIN":
 			ret.min = true
-		case "MAX":
+		case option == "MAX":
 			ret.max = true
-		case "ALL":
+		case option == "ALL":
 			ret.all = true
-		case "COUNT":
+		case option == "COUNT":
 			ret.count = true
-		case "SAVE":
+		case option == "SAVE":
 			ret.save = true
-		case "PARTIAL":
+		case option == "PARTIAL":
 			partial := s.parsePartialRange()
 			ret.partial = &partial
+		case option == "UPDATE" && s.caps.on(context):
+			ret.update = true
+		case option == "CONTEXT" && s.caps.on(context): // a hint that we need not
 		default:
 			s.dec.Failf("Unknown return option %s", option)
 		}
@@ -82,7 +94,7 @@ func (s *session) parseReturn() searchReturn {
 	if ret.partial != nil && ret.all {
 		s.dec.Failf("PARTIAL and ALL exclude each other")
 	}
-	if !ret.min && !ret.max && !ret.count && !ret.save && ret.partial == nil {
+	if !ret.min && !ret.max && !ret.count && !ret.save && !ret.update && ret.partial == nil {
 		ret.all = true
 	}
 	return ret

@@ -36,6 +36,9 @@ type searchParser struct {
 	now     time.Time
 	err     error // the first that is none of syntax
 	modseq  bool  // MODSEQ is among the keys
+	// fleeting says that the answer may change although no message does: the keys
+	// have sequence numbers, "$", or the time.
+	fleeting bool
 }
 
 // searchKeyTable has the keys that are words.
@@ -211,20 +214,31 @@ func isRecent(recent bool) predicate {
 }
 
 // keyword is KEYWORD or UNKEYWORD. One that the mailbox does not have is on no
-// message.
+// message, but may come while the search is kept alive.
 func (p *searchParser) keyword(set bool) predicate {
 	p.s.dec.SP()
 	name := p.s.dec.Flag()
-	i := slices.IndexFunc(p.s.view.box.Keywords(), func(k string) bool { return strings.EqualFold(k, name) })
-	if i < 0 {
-		return predicate{costMemory, func(*candidate) (bool, error) { return !set, nil }}
+	box := p.s.view.box
+	find := func() int {
+		return slices.IndexFunc(box.Keywords(), func(k string) bool { return strings.EqualFold(k, name) })
 	}
-	return flagKey(maildir.Keyword(i), set)(p)
+	if i := find(); i >= 0 {
+		return flagKey(maildir.Keyword(i), set)(p)
+	}
+	return predicate{costMemory, func(c *candidate) (bool, error) {
+		has := false
+		if c.Flags&maildir.AllKeywords != 0 {
+			i := find()
+			has = i >= 0 && c.Flags&maildir.Keyword(i) != 0
+		}
+		return has == set, nil
+	}}
 }
 
 // seqKey is a set of sequence numbers. Numbers that are out of range match
 // nothing.
 func (p *searchParser) seqKey(set wire.Set) predicate {
+	p.fleeting = true
 	if set.Saved {
 		return p.savedKey()
 	}
@@ -237,6 +251,7 @@ func (p *searchParser) seqKey(set wire.Set) predicate {
 
 // savedKey is "$", the result that was saved last (RFC 5182).
 func (p *searchParser) savedKey() predicate {
+	p.fleeting = true
 	saved := p.s.view.saved
 	return predicate{costMemory, func(c *candidate) (bool, error) {
 		_, found := slices.BinarySearch(saved, c.UID)
@@ -323,6 +338,7 @@ func (p *searchParser) dayKey(of dayFunc, compare func(a, b time.Time) bool) pre
 
 // ageKey is OLDER or YOUNGER (RFC 5032).
 func (p *searchParser) ageKey(compare func(age, n time.Duration) bool) predicate {
+	p.fleeting = true
 	p.s.dec.SP()
 	n := time.Duration(p.s.dec.NZNumber()) * time.Second
 	return predicate{costStat, func(c *candidate) (bool, error) {

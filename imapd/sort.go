@@ -120,7 +120,7 @@ func (c *candidate) firstAddress(field string) (message.Address, error) {
 // sort runs SORT and UID SORT (RFC 5256), with RETURN as in ESORT (RFC 5267).
 func (s *session) sort(c *call) error {
 	s.dec.SP()
-	ret := s.parseReturn()
+	ret := s.parseReturn("CONTEXT=SORT")
 	ret.extended = ret.returned
 	keys := s.parseSortKeys()
 	s.dec.SP()
@@ -130,8 +130,9 @@ func (s *session) sort(c *call) error {
 		return err
 	}
 	found, err := s.find(c, key)
+	var values [][]sortValue
 	if err == nil {
-		found, err = s.sorted(c, found, keys)
+		found, values, err = s.sorted(c, found, keys)
 	}
 	if ret.save {
 		s.view.saved = nil
@@ -140,6 +141,13 @@ func (s *session) sort(c *call) error {
 		return err
 	}
 	s.found(c, "SORT", ret, found, p)
+	if ret.update {
+		x := &searchContext{tag: c.tag, uid: c.uid, key: key, sort: keys}
+		for i, uid := range s.view.at(found) {
+			x.members = append(x.members, contextMember{uid, values[i]})
+		}
+		s.keepContext(c, x, p)
+	}
 	return nil
 }
 
@@ -164,26 +172,20 @@ func (s *session) parseSortKeys() []sortKey {
 	return keys
 }
 
-// sorted returns the indexes in the order of the keys; equal messages stay in
-// the order of the mailbox.
-func (s *session) sorted(c *call, indexes []int, keys []sortKey) ([]int, error) {
+// sorted returns the indexes in the order of the keys, with the values that they
+// were sorted by; equal messages stay in the order of the mailbox.
+func (s *session) sorted(c *call, indexes []int, keys []sortKey) ([]int, [][]sortValue, error) {
 	price := costMemory
 	for _, k := range keys {
 		price = max(price, k.cost)
 	}
 	values := make([][]sortValue, len(indexes))
-	err := s.each(c, price, indexes, func(i int, cand *candidate) error {
-		values[i] = make([]sortValue, len(keys))
-		for k, key := range keys {
-			var err error
-			if values[i][k], err = key.of(cand); err != nil {
-				return err
-			}
-		}
-		return nil
+	err := s.each(c, price, indexes, func(i int, cand *candidate) (err error) {
+		values[i], err = sortValues(keys, cand)
+		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	order := make([]int, 0, len(indexes))
 	for i := range indexes {
@@ -202,10 +204,11 @@ func (s *session) sorted(c *call, indexes []int, keys []sortKey) ([]int, error) 
 		}
 		return 0
 	})
+	sorted := make([][]sortValue, len(order))
 	for i := range order {
-		order[i] = indexes[order[i]]
+		order[i], sorted[i] = indexes[order[i]], values[order[i]]
 	}
-	return order, nil
+	return order, sorted, nil
 }
 
 // each calls look for the messages with these indexes, with their position

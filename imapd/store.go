@@ -37,6 +37,7 @@ func (s *session) storeFlags(c *call) error {
 	}
 	stored, modified, err := s.view.box.StoreFlags(s.srv.ctx, s.view.uidsOf(spans), req.op, req.flags, req.keywords,
 		maildir.StoreOptions{By: s.view.watcher, UnchangedSince: req.unchangedSince})
+	s.view.touch(stored)
 	s.stored(c, req, stored)
 	c.ok(s.modified(c, modified), "")
 	return err

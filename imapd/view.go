@@ -37,6 +37,11 @@ type view struct {
 	gone    []maildir.UID // in uids
 	changed []maildir.UID // in uids, flags
 	removed bool          // the mailbox is no more
+
+	// contexts are results that are kept alive, and touched messages whose flags
+	// the session itself has changed since they were looked at.
+	contexts []*searchContext
+	touched  []maildir.UID
 }
 
 // newView starts to follow box. The view then holds the messages that are there
