@@ -160,7 +160,7 @@ func (sw *sweep) assign(f *folder) error {
 		}
 		bases = append(bases, base)
 	}
-	slices.SortFunc(bases, nameOrder)
+	sortNames(bases)
 	m.mu.Lock()
 	from := len(m.recs)
 	m.recs = slices.Grow(m.recs, len(bases))

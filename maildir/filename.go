@@ -1,6 +1,7 @@
 package maildir
 
 import (
+	"cmp"
 	"os"
 	"slices"
 	"strconv"
@@ -183,18 +184,29 @@ func hostPart(host string) string {
 	return strings.NewReplacer("/", `\057`, ":", `\072`, ",", `\054`, "\n", "", "\r", "").Replace(host)
 }
 
-// nameOrder is the order in which files without a UID get theirs: the seconds
-// in the name, then Dovecot's microseconds, then the base itself.
-func nameOrder(a, b string) int {
-	as, au := nameTime(a)
-	bs, bu := nameTime(b)
-	switch {
-	case as != bs:
-		return int(max(-1, min(1, as-bs)))
-	case au != bu:
-		return int(max(-1, min(1, au-bu)))
+// timedName is a base with the time in it.
+type timedName struct {
+	sec, usec int64
+	base      string
+}
+
+// sortNames brings bases into the order in which files without a UID get theirs:
+// the seconds in the name, then Dovecot's microseconds, then the base itself.
+func sortNames(bases []string) {
+	names := make([]timedName, len(bases))
+	for i, base := range bases {
+		sec, usec := nameTime(base)
+		names[i] = timedName{sec, usec, base}
 	}
-	return strings.Compare(a, b)
+	slices.SortFunc(names, func(a, b timedName) int {
+		if c := cmp.Compare(a.sec, b.sec); c != 0 {
+			return c
+		}
+		return cmp.Or(cmp.Compare(a.usec, b.usec), strings.Compare(a.base, b.base))
+	})
+	for i := range names {
+		bases[i] = names[i].base
+	}
 }
 
 // nameTime reads seconds and microseconds of a base; what is missing is 0.
