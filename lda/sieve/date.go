@@ -44,7 +44,7 @@ func datePart(name string, t time.Time) (string, bool) {
 	case "time":
 		layout = "15:04:05"
 	case "iso8601":
-		layout = "2006-01-02T15:04:05-07:00"
+		layout = "2006-01-02T15:04:05Z07:00"
 	case "std11":
 		layout = "Mon, 02 Jan 2006 15:04:05 -0700"
 	case "zone":
@@ -70,7 +70,7 @@ func (c *checker) zoneArgument(n *call) zoneArgument {
 	z := zoneArgument{c.optionalText(n, "zone"), n.has("originalzone")}
 	if z.text != nil && z.text.constant() {
 		if _, ok := parseZone(z.text.value); !ok {
-			c.problem(z.text.pos, `write it as in "+0100"`, "%s is no time zone", quote(z.text.value))
+			c.warning(z.text.pos, `write it as in "+0100"`, "%s is no time zone and is ignored", quote(z.text.value))
 		}
 	}
 	return z
@@ -102,7 +102,8 @@ func (z zoneArgument) in(r *run, t time.Time) (time.Time, error) {
 	}
 	zone, ok := parseZone(s)
 	if !ok {
-		return t, r.errorf("%s is no time zone", quote(s))
+		r.trace(1, "%s is no time zone", shorten(s))
+		zone = r.now.Location()
 	}
 	return t.In(zone), nil
 }
@@ -117,7 +118,11 @@ type dateTest struct {
 }
 
 func buildDate(c *checker, n *call) checked {
-	t := dateTest{c.fieldNames(n.args[0])[0], c.fieldIndex(n), c.zoneArgument(n), c.textOf(n.args[1]), c.matcher(n, n.args[2])}
+	index := c.fieldIndex(n)
+	if index.n == 0 { // not every field of the name is looked at, but the first
+		index.n = 1
+	}
+	t := dateTest{c.fieldNames(n.args[0])[0], index, c.zoneArgument(n), c.textOf(n.args[1]), c.matcher(n, n.args[2])}
 	c.checkDatePart(t.part)
 	return checked{test: t}
 }

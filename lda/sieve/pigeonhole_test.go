@@ -10,7 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/txtar"
 )
@@ -37,9 +39,6 @@ type peer struct {
 
 // newPeer prepares a directory for Pigeonhole, which drops root.
 func newPeer(t *testing.T) *peer {
-	if _, err := exec.LookPath("sieve-test"); err != nil {
-		t.Skip("missing: sieve-test")
-	}
 	dir, err := os.MkdirTemp("", "pigeonhole")
 	if err != nil {
 		t.Fatal(err)
@@ -104,18 +103,16 @@ func (p *peer) run(name string, args ...string) (stdout, stderr string, err erro
 func (p *peer) accepts(script string) (bool, string) {
 	p.write("script.sieve", script)
 	_, errs, err := p.run("sievec", filepath.Join(p.dir, "script.sieve"), filepath.Join(p.dir, "script.svbin"))
-	return err == nil, errs
+	return err == nil && !strings.Contains(errs, ": error: "), errs
 }
 
 // outcome runs a script over a message with sieve-test.
 func (p *peer) outcome(script, msg string, env Env) string {
 	p.write("script.sieve", script)
 	p.write("message.eml", msg)
-	args := []string{"-C", "-a", env.To, "-r", env.To}
-	if env.From != "" { // else the message's Return-Path counts
-		args = append(args, "-f", env.From)
-	}
-	out, errs, err := p.run("sieve-test", append(args, filepath.Join(p.dir, "script.sieve"), filepath.Join(p.dir, "message.eml"))...)
+	// It knows no way to say that the reverse-path is null.
+	out, errs, err := p.run("sieve-test", "-C", "-f", env.From, "-a", env.To, "-r", env.To,
+		filepath.Join(p.dir, "script.sieve"), filepath.Join(p.dir, "message.eml"))
 	if strings.Contains(errs, "final result: fail") {
 		return "keep after an error"
 	}
@@ -191,7 +188,7 @@ func ourActions(res *Result, y *reply) string {
 		case *Redirect:
 			list = append(list, "redirect "+a.Address)
 		case *Reject:
-			list = append(list, "reject "+a.Text)
+			list = append(list, "reject "+strings.NewReplacer("\r", "?", "\n", "?").Replace(a.Text))
 		}
 	}
 	if y != nil {
@@ -222,24 +219,27 @@ type archive struct {
 }
 
 func TestPigeonholeMakesTheSameOfScripts(t *testing.T) {
-	p := newPeer(t)
+	if _, err := exec.LookPath("sieve-test"); err != nil {
+		t.Skip("missing: sieve-test")
+	}
 	files, _ := filepath.Glob("testdata/pigeonhole/*.txtar")
-	pairs := 0
+	var pairs atomic.Int64
+	t.Cleanup(func() { t.Logf("%d pairs of script and message, %d files", pairs.Load(), len(files)) })
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			t.Parallel()
 			ar, err := txtar.ParseFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
-			a := &archive{p: p, name: file, env: Env{From: "tim@example.org", To: "ann@example.com"}}
+			a := &archive{p: newPeer(t), name: file, env: Env{From: "tim@example.org", To: "ann@example.com"}}
 			a.load(ar)
 			for _, f := range ar.Files {
 				a.section(t, f)
 			}
-			pairs += a.pairs
+			pairs.Add(int64(a.pairs))
 		})
 	}
-	t.Logf("%d pairs of script and message, %d files", pairs, len(files))
 }
 
 // load takes the messages, the included scripts and the envelope.
@@ -249,7 +249,7 @@ func (a *archive) load(ar *txtar.Archive) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
 		switch key {
 		case "from":
-			a.env.From = strings.Trim(value, "<>")
+			a.env.From = value
 		case "to":
 			a.env.To = value
 		}
@@ -310,7 +310,7 @@ func (a *archive) outcomes(t *testing.T, script, msg string) (ours, theirs strin
 	if err != nil {
 		return "error: " + err.Error(), theirs
 	}
-	r := &run{ctx: t.Context(), env: &a.env, msg: messageOf(msg)}
+	r := &run{ctx: t.Context(), env: &a.env, msg: messageOf(msg), now: time.Now().UTC()}
 	if _, err := r.one(s); err != nil {
 		return "keep after an error", theirs
 	}

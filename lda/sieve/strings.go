@@ -75,6 +75,9 @@ func variableEnd(s string) int {
 	if isDigits(name) {
 		return end
 	}
+	if !isLetter(name[0]) {
+		return -1
+	}
 	for part := range strings.SplitSeq(name, ".") {
 		if !isVariableWord(part) {
 			return -1
@@ -83,18 +86,14 @@ func variableEnd(s string) int {
 	return end
 }
 
-// isVariableWord reports whether s has the form of a name or, in a namespace,
-// of a number.
+// isVariableWord reports whether s has the form of a part of a name.
 func isVariableWord(s string) bool {
-	if s == "" || !isLetter(s[0]) {
-		return false
-	}
 	for i := range len(s) {
 		if !isLetter(s[i]) && !isDigit(s[i]) {
 			return false
 		}
 	}
-	return true
+	return s != ""
 }
 
 func isDigits(s string) bool {

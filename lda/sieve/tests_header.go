@@ -87,7 +87,6 @@ func (c *checker) comparator(n *call) *comparator {
 // relation reads the relation of :value and :count.
 func (c *checker) relation(a *argument) string {
 	s, ok := c.constant(a, "a relation")
-	s = strings.ToLower(s)
 	switch s {
 	case "gt", "ge", "lt", "le", "eq", "ne":
 	default:

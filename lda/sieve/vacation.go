@@ -82,13 +82,14 @@ func buildVacation(c *checker, n *call) statement {
 	if a := n.tags["addresses"]; a != nil {
 		v.addresses = c.texts(a)
 	}
-	check := v.addresses
-	if v.from != nil {
-		check = append(slices.Clone(check), *v.from)
+	if v.from != nil && v.from.constant() && v.from.value != "" {
+		if _, err := parseSieveAddress(v.from.value); err != nil {
+			c.problem(v.from.pos, "", "%s is no address: %v", quote(v.from.value), err)
+		}
 	}
-	for _, t := range check {
-		if _, err := parseSieveAddress(t.value); t.constant() && t.value != "" && err != nil {
-			c.problem(t.pos, "", "%s is no address: %v", quote(t.value), err)
+	for _, t := range v.addresses {
+		if _, err := parseSieveAddress(t.value); t.constant() && err != nil {
+			c.warning(t.pos, "", "%s is no address and is ignored: %v", quote(t.value), err)
 		}
 	}
 	return v
