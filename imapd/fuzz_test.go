@@ -47,6 +47,10 @@ func FuzzSession(f *testing.F) {
 		"a ENABLE QRESYNC UIDONLY\r\na SELECT INBOX (QRESYNC (7 9 1:3 (1,2 1,2)))\r\na UID FETCH 1:* FLAGS (CHANGEDSINCE 1 VANISHED PARTIAL 1:2)\r\n",
 		"a APPEND INBOX CATENATE (URL \"/INBOX/;UID=1/;SECTION=1.MIME/;PARTIAL=1.2\" TEXT {3+}\r\nabc)\r\na REPLACE 1 INBOX {1+}\r\nx\r\n",
 		"a FETCH 1 (PREVIEW (LAZY) EMAILID THREADID MODSEQ SAVEDATE)\r\na STORE 1 (UNCHANGEDSINCE 5) FLAGS ()\r\na COMPRESS DEFLATE\r\n\x00\r\n",
+		"a NOTIFY SET STATUS (SELECTED-DELAYED (MessageNew (UID BODY.PEEK[]) MessageExpunge)) (SUBTREE (INBOX \"x\") (MailboxName)) (PERSONAL NONE)\r\na CREATE q (USE (\\Junk))\r\na NOTIFY NONE\r\n",
+		"a SETMETADATA \"\" (/private/a {1+}\r\nx /shared/b NIL)\r\na GETMETADATA (DEPTH infinity MAXSIZE 3) INBOX (/private /shared)\r\na LIST \"\" * RETURN (METADATA /private/a MYRIGHTS)\r\n",
+		"a GETQUOTAROOT INBOX\r\na GETQUOTA \"User quota\"\r\na SETQUOTA x (STORAGE 1 MESSAGE 2)\r\na MYRIGHTS INBOX\r\na STATUS INBOX (DELETED-STORAGE)\r\n",
+		"a UID SORT RETURN (UPDATE CONTEXT ALL) (SUBJECT) UTF-8 UNSEEN\r\nb SEARCH RETURN (UPDATE) KEYWORD x\r\nc STORE 1:* FLAGS (x \\Seen)\r\nd CANCELUPDATE \"a\" \"b\"\r\n",
 		"a CLOSE\r\na UNAUTHENTICATE\r\na STARTTLS\r\na LOGOUT\r\n",
 		"a \"{3+}\r\nabc{4+}\r\n\r\n\r\n\x00\r\n* \r\n",
 	} {

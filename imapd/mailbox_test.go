@@ -296,3 +296,39 @@ func TestGlobMatch(t *testing.T) {
 		}
 	}
 }
+
+func TestCloseAndUnselect(t *testing.T) {
+	h := newHarness(t, nil)
+	for range 3 {
+		h.deliver("INBOX", mail("x"))
+	}
+	h.login("")
+	h.talk(`
+		C: a STORE 1:2 +FLAGS.SILENT (\Deleted)
+		S: a OK ...
+		C: b CHECK
+		S: b OK CHECK completed.
+		C: c UNSELECT
+		S: c OK UNSELECT completed.
+		C: d NOOP
+		S: d OK ...
+		C: e FETCH 1 UID
+		S: e BAD Command not allowed now: no mailbox is selected
+		C: f EXAMINE INBOX
+		S: ~f OK [READ-ONLY] ...
+		C: g CLOSE
+		S: g OK CLOSE completed.
+		C: h STATUS INBOX (MESSAGES DELETED)
+		S: * STATUS INBOX (MESSAGES 3 DELETED 2)
+		S: h OK ...
+		C: i SELECT INBOX
+		S: ~i OK [READ-WRITE] ...
+		C: j CLOSE
+		S: j OK CLOSE completed.
+		C: k STATUS INBOX (MESSAGES DELETED)
+		S: * STATUS INBOX (MESSAGES 1 DELETED 0)
+		S: k OK ...
+		C: l CLOSE
+		S: l BAD ...
+	`)
+}
