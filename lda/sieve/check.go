@@ -195,6 +195,9 @@ func needs(ext string) string { return `begin the script with require "` + first
 
 // didYouMean looks for a name like one that is not known.
 func (c *checker) didYouMean(name string, wantTest bool) string {
+	if c.told >= maxProblems {
+		return ""
+	}
 	best, least := "", 1+len(name)/3
 	for _, known := range sortedKeys(c.specs) {
 		s := c.specs[known]
@@ -239,7 +242,7 @@ func sortedKeys[V any](m map[string]V) []string {
 
 // call sorts out the arguments of n; false if they are wrong.
 func (c *checker) call(n *node, s *spec) (*call, bool) {
-	k := &call{node: n, spec: s, tags: map[string]*argument{}}
+	k := &call{node: n, spec: s}
 	told := c.told
 	for i := 0; i < len(n.args); i++ {
 		a := &n.args[i]
@@ -279,6 +282,9 @@ func (c *checker) tag(k *call, a *argument, rest []argument) int {
 		} else if t.group != "" && other.group == t.group {
 			c.problem(a.pos, "", ":%s and :%s exclude each other", t.name, other.name)
 		}
+	}
+	if k.tags == nil {
+		k.tags = map[string]*argument{}
 	}
 	k.tags[t.name] = a
 	if t.value == noArgument {

@@ -1,7 +1,6 @@
 package sieve
 
 import (
-	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -175,14 +174,23 @@ func (j rejectCommand) exec(r *run) error {
 	}
 	a := &Reject{Text: s, Ereject: j.ereject}
 	r.trace(0, "%s", a)
-	if r.result.reply != nil {
+	r.result.implicit = false
+	if y := r.result.reply; y != nil && y.script < r.result.script {
+		r.trace(1, "left out: an earlier script answers")
+		return nil
+	} else if y != nil {
 		return r.errorf("reject and vacation exclude each other")
 	}
-	r.result.implicit = false
 	return r.add(a)
 }
 
-// hasReject reports whether the message is to be refused.
-func (o *outcome) hasReject() bool {
-	return slices.ContainsFunc(o.items, func(it item) bool { return rejects(it.Action) })
+// rejectedBy returns the number of the script that refuses the message; 0 if
+// none does.
+func (o *outcome) rejectedBy() int {
+	for _, it := range o.items {
+		if rejects(it.Action) {
+			return it.script
+		}
+	}
+	return 0
 }

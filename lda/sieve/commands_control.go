@@ -33,7 +33,7 @@ func buildRequire(c *checker, n *call) statement {
 // likeExtension looks for an extension with a name like one that is not known.
 func (c *checker) likeExtension(name string) string {
 	for _, ext := range extensions {
-		if c.o.supports(ext) && distance(strings.ToLower(name), ext) <= 1+len(name)/4 {
+		if len(name) <= 2*maxIdentifier && c.told < maxProblems && c.o.supports(ext) && distance(strings.ToLower(name), ext) <= 1+len(name)/4 {
 			return "did you mean " + ext + "?"
 		}
 	}

@@ -122,6 +122,7 @@ type unit struct {
 	globals  scope
 	known    map[string]*Script // included ones, by location and name
 	count    int                // of include commands
+	regexes  int                // instructions of all regular expressions
 	stack    []string           // what is being compiled, from the outermost script on
 }
 

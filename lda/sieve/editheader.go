@@ -101,7 +101,7 @@ func (r *run) editHeader(fields []*field) error {
 		return r.errorf("more than %d header fields are added", maxAddedFields)
 	}
 	r.header, r.edited = newHeader(fields), nil
-	return r.spend(64 * len(fields))
+	return r.spend(64*len(fields) + r.header.size) // which edit will write
 }
 
 // maxAddedFields is how many header fields scripts may add to a message.

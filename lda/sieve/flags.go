@@ -36,10 +36,18 @@ func isKeyword(s string) bool {
 }
 
 // maxFlags is how many flags a list can hold.
-const maxFlags = 128
+const maxFlags = 64
 
 // flagSet splits lists of flags, leaves out what is no flag, and each but the
 // first of its kind.
+func (r *run) flagSet(lists ...string) ([]string, error) {
+	n := 0
+	for _, list := range lists {
+		n += len(list)
+	}
+	return flagSet(lists...), r.spend(2 * maxFlags * n)
+}
+
 func flagSet(lists ...string) []string {
 	var set []string
 	for _, list := range lists {
@@ -96,7 +104,7 @@ func (f flagsArgument) eval(r *run) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return flagSet(lists...), nil
+	return r.flagSet(lists...)
 }
 
 // flagCommand is setflag, addflag or removeflag (RFC 5232 section 3).
@@ -129,10 +137,15 @@ func (f flagCommand) exec(r *run) error {
 	if err != nil {
 		return err
 	}
-	set := flagSet(lists...)
+	set, err := r.flagSet(lists...)
+	if err != nil {
+		return err
+	}
 	old := r.result.flags
 	if f.v.kind != noVariable {
-		old = flagSet(r.value(f.v))
+		if old, err = r.flagSet(r.value(f.v)); err != nil {
+			return err
+		}
 	}
 	switch f.name {
 	case "addflag":
@@ -146,7 +159,7 @@ func (f flagCommand) exec(r *run) error {
 	} else {
 		r.result.flags = set
 	}
-	return r.spend(0)
+	return nil
 }
 
 // hasFlagTest is RFC 5232 section 4.
@@ -168,16 +181,18 @@ func buildHasFlag(c *checker, n *call) checked {
 
 func (t hasFlagTest) eval(r *run) (bool, error) {
 	flags := r.result.flags
-	if t.vars != nil {
-		var lists []string
-		for _, v := range t.vars {
-			lists = append(lists, r.value(v))
-		}
-		flags = flagSet(lists...)
-	}
 	lists, err := evalAll(r, t.keys)
 	if err != nil {
 		return false, err
+	}
+	if t.vars != nil {
+		var values []string
+		for _, v := range t.vars {
+			values = append(values, r.value(v))
+		}
+		if flags, err = r.flagSet(values...); err != nil {
+			return false, err
+		}
 	}
 	m := *t.matcher
 	for _, list := range lists {

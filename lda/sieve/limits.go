@@ -17,13 +17,14 @@ type Limits struct {
 	// how deep; 10.
 	Includes, IncludeDepth int
 	// Header is how much of a message's header is looked at, 1 MiB, and Body how
-	// much text of its body in all, 16 MiB.
+	// much text of its body in all, 4 MiB.
 	Header, Body int
 	// Work is how much a run may do: a unit is one command or test, or 64 bytes
 	// of text looked at; 20 million by default, which takes seconds at worst.
 	Work int
-	// Regex is how large a compiled regular expression may be, in instructions;
-	// 5,000.
+	// Regex is how large a compiled regular expression may be, in instructions,
+	// 5,000; those of a script and all that it includes may have twenty times as
+	// many.
 	Regex int
 }
 
@@ -35,7 +36,7 @@ func (l Limits) withDefaults() Limits {
 	}{
 		{&l.ScriptSize, 1 << 20}, {&l.Nesting, 32}, {&l.Actions, 32}, {&l.Redirects, 4},
 		{&l.Variables, 255}, {&l.VariableSize, 4000}, {&l.Includes, 255}, {&l.IncludeDepth, 10},
-		{&l.Header, 1 << 20}, {&l.Body, 16 << 20}, {&l.Work, 20_000_000}, {&l.Regex, 5000},
+		{&l.Header, 1 << 20}, {&l.Body, 4 << 20}, {&l.Work, 20_000_000}, {&l.Regex, 5000},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value

@@ -59,6 +59,15 @@ func (m *matcher) prepare(s string, limits *Limits) (*key, error) {
 	return k, err
 }
 
+// prepareCost is what preparing a key costs, as bytes looked at, for each of
+// its own.
+func (m *matcher) prepareCost() int {
+	if m.typ == matchRegex {
+		return 6400
+	}
+	return 1
+}
+
 // matching is one run of a matcher over the values of a test.
 type matching struct {
 	*matcher
@@ -81,7 +90,7 @@ func (m *matcher) begin(r *run) (*matching, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := r.spend(len(s)); err != nil {
+		if err := r.spend(len(s) * m.prepareCost()); err != nil {
 			return nil, err
 		}
 		if x.keys[i], err = m.prepare(s, &r.limits); err != nil { // it matches nothing

@@ -22,6 +22,7 @@ type Message struct {
 	cut       bool
 
 	root   *message.Part // nil until it is needed
+	count  int           // of the parts
 	bodies bodyCache
 }
 
@@ -34,6 +35,7 @@ func NewMessage(r io.ReaderAt, size int64) *Message { return &Message{r: r, size
 type header struct {
 	fields []*field
 	index  map[string][]int // by name in lower case
+	size   int              // in bytes
 }
 
 // field is a field of a header.
@@ -51,6 +53,7 @@ func newHeader(fields []*field) *header {
 	h := &header{fields: fields, index: make(map[string][]int, len(fields))}
 	for i, f := range fields {
 		h.index[f.name] = append(h.index[f.name], i)
+		h.size += len(f.raw)
 	}
 	return h
 }
@@ -143,6 +146,9 @@ func (m *Message) parts() (*message.Part, error) {
 	root, err := message.Scan(io.NewSectionReader(m.r, 0, m.size))
 	if err != nil {
 		return nil, fmt.Errorf("reading the message: %w", err)
+	}
+	for range root.All() {
+		m.count++
 	}
 	m.root = root
 	return root, nil

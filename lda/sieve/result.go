@@ -135,10 +135,10 @@ type outcome struct {
 	implicit bool     // the implicit keep is in force
 	flags    []string // the internal variable of RFC 5232
 	usesFlag bool     // a script of the sequence works with flags
-	discards bool     // a discard command was executed
 	remember []Memory
-	reply    *reply // of vacation, composed at the end
-	kept     *Keep  // a keep of an earlier script, which the last one confirms
+	before   []Memory // what scripts before the present one want to remember
+	reply    *reply   // of vacation, composed at the end
+	kept     *Keep    // a keep of an earlier script, which the last one confirms
 }
 
 // item is an action and the script it is from.
@@ -151,6 +151,7 @@ type item struct {
 func (o *outcome) begin() {
 	o.script++
 	o.implicit = true
+	o.before = slices.Clone(o.remember)
 	for i, it := range o.items {
 		if k, ok := it.Action.(*Keep); ok { // to be confirmed
 			o.kept = k
@@ -171,7 +172,7 @@ func (o *outcome) keeps() bool {
 // failed is the result where an error has ended a script: only that is done
 // which scripts before it have done, and the message is kept.
 func (r *run) failed() *Result {
-	res := &Result{}
+	res := &Result{Remember: r.result.before}
 	for _, it := range r.result.items {
 		if it.script < r.result.script {
 			res.Actions = append(res.Actions, it.Action)

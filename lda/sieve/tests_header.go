@@ -54,13 +54,25 @@ func (c *checker) matcher(n *call, keys *argument) *matcher {
 		if !t.constant() {
 			continue
 		}
-		k, err := m.prepare(t.value, &c.limits)
-		if err != nil {
-			c.problem(t.pos, "", "the regular expression %s is not valid: %v", quote(t.value), err)
-		}
-		m.ready[i] = k
+		m.ready[i] = c.key(m, t)
 	}
 	return m
+}
+
+// key prepares a constant key.
+func (c *checker) key(m *matcher, t text) *key {
+	const each = 20 // what every expression costs, as instructions
+	if m.typ == matchRegex && c.regexes > 20*c.limits.Regex {
+		c.problem(t.pos, "", "there are too many regular expressions")
+		return nil
+	}
+	k, err := m.prepare(t.value, &c.limits)
+	if err != nil {
+		c.problem(t.pos, "", "the regular expression %s is not valid: %v", quote(t.value), err)
+	} else if k.regex != nil {
+		c.regexes += each + k.regex.size
+	}
+	return k
 }
 
 // comparator finds the comparator that a test names.

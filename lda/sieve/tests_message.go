@@ -1,7 +1,5 @@
 package sieve
 
-import "strings"
-
 var messageSpecs = []*spec{
 	{name: "size", tags: []tagSpec{{name: "over", value: numberArgument, group: "size"}, {name: "under", value: numberArgument, group: "size"}}, test: buildSize},
 	{name: "body", ext: "body", args: []argumentKind{listArgument}, test: buildBody, tags: joinTags(matchTags, []tagSpec{
@@ -87,8 +85,11 @@ func (t bodyTest) values(r *run) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		for i := range types {
-			types[i] = strings.ToLower(types[i])
+		if _, err := r.msg.parts(); err != nil {
+			return nil, err
+		}
+		if err := r.spend(16 * len(types) * r.msg.count); err != nil {
+			return nil, err
 		}
 		return r.msg.contents(types, limit)
 	}

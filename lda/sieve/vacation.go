@@ -124,16 +124,26 @@ func (v vacationCommand) exec(r *run) error {
 		return err
 	}
 	r.trace(0, "vacation: %s", shorten(y.reason))
+	return r.result.setReply(r, y)
+}
+
+// setReply takes up a response. One that an earlier script has decided against,
+// by answering or refusing the message, is left out.
+func (o *outcome) setReply(r *run, y *reply) error {
+	by := o.rejectedBy()
+	if o.reply != nil {
+		by = o.reply.script
+	}
 	switch {
-	case r.result.reply != nil && r.result.reply.script < r.result.script:
-		r.trace(0, "left out: an earlier script answers")
-		return nil
-	case r.result.reply != nil:
+	case by == 0:
+		o.reply = y
+	case by < o.script:
+		r.trace(0, "left out: an earlier script has decided otherwise")
+	case o.reply != nil:
 		return r.errorf("vacation may be executed only once")
-	case r.result.hasReject():
+	default:
 		return r.errorf("reject and vacation exclude each other")
 	}
-	r.result.reply = y
 	return nil
 }
 
