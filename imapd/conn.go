@@ -58,8 +58,9 @@ func (w *deadlineWriter) Write(p []byte) (int, error) {
 }
 
 // connReader reads from the session's connection. While a client waits in IDLE,
-// or with NOTIFY for anything, news interrupts the read; it is told from here, and the read goes on, so that
-// neither the decoder nor a decompressor ever sees the interruption.
+// or with NOTIFY between commands, news interrupts the read; it is told from here,
+// and the read goes on, so that neither the decoder nor a decompressor ever sees
+// the interruption.
 type connReader session
 
 func (r *connReader) Read(p []byte) (int, error) {
@@ -69,7 +70,7 @@ func (r *connReader) Read(p []byte) (int, error) {
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
-		fired := s.wake.take(s.pushes)
+		fired := s.wake.take(s.armed)
 		if fired == 0 {
 			return n, err
 		}
@@ -95,12 +96,13 @@ func (s *session) beforeRead(idle bool) error {
 	if s.state == notAuthenticated && deadline.After(s.loginBy) {
 		deadline = s.loginBy
 	}
-	var reasons wakeReason
+	s.armed = 0 // in the middle of a command nothing is told
 	if idle {
 		s.deflate.release()
-		reasons = wakeShutdown | s.pushes
+		s.armed = s.pushes
+		return s.wake.arm(wakeShutdown|s.pushes, deadline)
 	}
-	return s.wake.arm(reasons, deadline)
+	return s.wake.arm(0, deadline)
 }
 
 // goAhead asks for a literal.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestNotifySelected(t *testing.T) {
@@ -291,5 +292,40 @@ func TestNotifySurvivesRemovedMailboxes(t *testing.T) {
 	h.talk(`
 		C1: g NOOP
 		S1: g OK ...
+	`)
+}
+
+// News neither comes in the middle of a command nor gives a client that has
+// stopped there more time.
+func TestNotifyWaitsForTheEndOfACommand(t *testing.T) {
+	h := newHarness(t, func(o *Options) { o.Limits.Stall = 300 * time.Millisecond })
+	h.login("1")
+	h.talk(`
+		C1: a NOTIFY SET (SELECTED (MessageNew MessageExpunge)) (PERSONAL (MailboxName))
+		S1: a OK ...
+		C1: b APPEND INBOX {10}
+		S1: + OK
+	`)
+	h.deliver("INBOX", mail("x"))
+	if err := h.store().Create(t.Context(), "Work"); err != nil {
+		t.Fatal(err)
+	}
+	h.talk(`
+		S1: * BYE Disconnected for inactivity
+		S1: EOF
+	`)
+	h.login("2")
+	h.talk(`
+		C2: a NOTIFY SET (SELECTED (MessageNew MessageExpunge))
+		S2: a OK ...
+		C2: b APPEND INBOX {6}
+		S2: + OK
+	`)
+	h.deliver("INBOX", mail("x"))
+	h.talk(`
+		C2: A: b\r\n
+		S2: * 3 EXISTS
+		S2: * ... RECENT
+		S2: b OK ...
 	`)
 }

@@ -43,6 +43,8 @@ type session struct {
 	// for the client: IDLE, which idling tells, and NOTIFY.
 	pushes wakeReason
 	idling bool
+	// armed are those that may interrupt the read at hand.
+	armed wakeReason
 
 	// loginBy is when a client that has not logged in has had its time.
 	loginBy time.Time
