@@ -3,8 +3,11 @@ package daemon
 import (
 	"context"
 
+	"svc.plus/mailsrvd/auth"
 	"svc.plus/mailsrvd/config"
+	"svc.plus/mailsrvd/imapd"
 	"svc.plus/mailsrvd/internal/message"
+	"svc.plus/mailsrvd/maildir"
 )
 
 // Problem is what a room says about its part of the configuration.
@@ -31,10 +34,27 @@ func Check(ctx context.Context, c *config.Config) []Problem {
 			note("dns.resolver", err)
 		}
 	}
+	note("imap.disable", imapCheck(ctx, c))
 	q := queueOptions(c)
 	q.Transport = idle{}
 	note("state_dir", q.Check(ctx))
 	return ps
+}
+
+// imapCheck looks at what the configuration gives to IMAP.
+func imapCheck(ctx context.Context, c *config.Config) error {
+	return imapd.Options{
+		Auth: nobody{}, Stores: new(maildir.Stores), Limits: imapLimits(c),
+		DisableCapabilities: c.IMAP.Disable, DisableFor: c.IMAP.DisableFor(),
+	}.Check(ctx)
+}
+
+// nobody is an Authenticator that is never asked.
+type nobody struct{}
+
+// Authenticate implements imapd.Authenticator.
+func (nobody) Authenticate(context.Context, auth.Credentials) (auth.Account, error) {
+	return auth.Account{}, auth.ErrNoUser
 }
 
 // idle is a Transport that is never asked.

@@ -281,10 +281,10 @@ func (d *Daemon) smtpLimits() smtpd.Limits {
 	return smtpd.Limits{MessageSize: d.cfg.Mail.MessageSizeLimit, Recipients: d.cfg.Limits.Recipients, AuthFailures: d.cfg.Limits.AuthFailures}
 }
 
-func (d *Daemon) imapLimits() imapd.Limits {
-	i, l := d.cfg.IMAP, d.cfg.Limits
+func imapLimits(c *config.Config) imapd.Limits {
+	i, l := c.IMAP, c.Limits
 	return imapd.Limits{
-		AppendSize: d.cfg.Mail.MessageSizeLimit, Line: int(i.CommandLimit), Literal: int(i.LiteralLimit), BeforeLogin: int(i.PreloginLimit),
+		AppendSize: c.Mail.MessageSizeLimit, Line: int(i.CommandLimit), Literal: int(i.LiteralLimit), BeforeLogin: int(i.PreloginLimit),
 		Handshake: l.Handshake, LoginTime: i.LoginTimeout, Idle: i.IdleTimeout, Stall: i.StallTimeout,
 		LoginFailures: l.AuthFailures, BadCommands: i.BadCommands, PerUser: l.ConnectionsPerUser,
 		SearchKeys: i.SearchKeys, Depth: i.NestingLimit, NotifyMailboxes: i.NotifyMailboxes,

@@ -100,7 +100,7 @@ func (d *Daemon) buildSMTP() error {
 func (d *Daemon) buildIMAP() error {
 	o := imapd.Options{
 		Hostname: d.cfg.Hostname, Version: d.o.Version, Auth: d.board, Stores: d.stores, Location: d.cfg.Mail.Location,
-		SpoolDir: d.spoolDir(), Limits: d.imapLimits(), DisableCapabilities: d.cfg.IMAP.Disable, DisableFor: d.cfg.IMAP.DisableFor(), Logger: d.log, Registerer: d.registry,
+		SpoolDir: d.spoolDir(), Limits: imapLimits(d.cfg), DisableCapabilities: d.cfg.IMAP.Disable, DisableFor: d.cfg.IMAP.DisableFor(), Logger: d.log, Registerer: d.registry,
 	}
 	if d.certs != nil {
 		o.TLS = d.imapTLS()
