@@ -36,8 +36,9 @@ type argument struct {
 type node struct {
 	name string // in lower case
 	pos  int
-	end  int // behind its last argument
-	args []argument
+	// argsEnd is the offset behind its arguments, end that behind its tests.
+	argsEnd, end int
+	args         []argument
 	// tests are the test or, with listed set, the test list behind the
 	// arguments.
 	tests  []*node

@@ -255,8 +255,9 @@ func (c *checker) call(n *node, s *spec) (*call, bool) {
 		}
 		i += c.tag(k, a, n.args[i+1:])
 	}
-	c.positional(k)
-	c.testForm(k)
+	if c.testForm(k) {
+		c.positional(k)
+	}
 	return k, c.told == told
 }
 
@@ -323,22 +324,25 @@ func (c *checker) positional(k *call) {
 		}
 	}
 	if len(k.args) < len(want) {
-		c.problem(k.end, "", "%s wants %s here", quote(k.name), want[len(k.args)])
+		c.problem(k.argsEnd, "", "%s wants %s here", quote(k.name), want[len(k.args)])
 	}
 }
 
-// testForm compares the tests with the spec.
-func (c *checker) testForm(k *call) {
+// testForm compares the tests with the spec; false if they are wrong.
+func (c *checker) testForm(k *call) bool {
 	switch n := len(k.tests); {
 	case k.spec.tests == noTests && n > 0 && k.spec.command != nil && c.specs[k.tests[0].name] != nil && c.specs[k.tests[0].name].command != nil:
-		c.problem(k.end, "", "a ; is missing before %s", quote(k.tests[0].name))
+		c.problem(k.argsEnd, "", "a ; is missing before %s", quote(k.tests[0].name))
 	case k.spec.tests == noTests && n > 0:
 		c.problem(k.tests[0].pos, k.colonless(), "%s takes no test", quote(k.name))
 	case k.spec.tests == oneTest && (n != 1 || k.listed):
 		c.problem(k.end, "join tests as in allof(test, test) or anyof(test, test)", "%s wants one test", quote(k.name))
 	case k.spec.tests == testList && (n == 0 || !k.listed):
 		c.problem(k.end, "", "%s wants a list of tests in parentheses", quote(k.name))
+	default:
+		return true
 	}
+	return false
 }
 
 // colonless is the mend where a tag's colon was forgotten.

@@ -215,7 +215,8 @@ func (l *lexer) number(t *token) {
 		l.r.problem(t.pos, "the largest number is 9223372036854775807", "this number is too large")
 	}
 	if l.at < len(l.src) && isLetter(l.src[l.at]) {
-		l.r.problem(l.at, "the units are K, M and G", "a number ends before %s", quote(l.word()))
+		pos := l.at
+		l.r.problem(pos, "the units are K, M and G", "a number ends before %s", quote(l.word()))
 	}
 }
 

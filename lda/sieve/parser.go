@@ -143,7 +143,8 @@ func (p *parser) call() *node {
 		}
 		n.args = append(n.args, arg)
 	}
-	n.end = p.last.end
+	n.argsEnd = p.last.end
+	n.end = n.argsEnd
 	return p.callTests(n)
 }
 

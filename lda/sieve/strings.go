@@ -32,10 +32,14 @@ func (c *checker) optionalText(k *call, tag string) *text {
 // section 2.4.2.4), then with places for its variables (RFC 5229 section 3).
 func (c *checker) text(l literal) text {
 	s := l.text
+	told := c.told
 	if c.required["encoded-character"] {
 		s = c.decodeCharacters(l.pos, s)
 	}
 	t := text{pos: l.pos, value: s}
+	if c.told > told { // nothing more is to be said of it
+		t.parts = []textPart{}
+	}
 	if !c.required["variables"] || !strings.Contains(s, "${") {
 		return t
 	}
