@@ -1,6 +1,7 @@
 package clienttest
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -12,17 +13,18 @@ import (
 
 // terminal is a program in a terminal of its own.
 type terminal struct {
-	t    *testing.T
-	home string
-	tmux string
+	t      *testing.T
+	home   string
+	tmux   string
+	socket string // of a tmux of its own
 }
 
 // openTerminal starts a program with a home. What the test leaves is killed.
 func openTerminal(t *testing.T, home, command string) *terminal {
 	t.Helper()
-	term := &terminal{t, home, need(t, "tmux", "tmux")}
+	term := &terminal{t, home, need(t, "tmux", "tmux"), fmt.Sprintf("%s/tmux%d", home, time.Now().UnixNano())}
 	term.run("-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "30", command)
-	t.Cleanup(func() { exec.Command(term.tmux, "-S", home+"/tmux", "kill-server").Run() })
+	t.Cleanup(func() { exec.Command(term.tmux, "-S", term.socket, "kill-server").Run() })
 	return term
 }
 
@@ -53,7 +55,7 @@ func (term *terminal) see(text string) {
 func (term *terminal) ended() {
 	term.t.Helper()
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if _, err := try(term.t, term.home, "", term.tmux, "-S", term.home+"/tmux", "has-session"); err != nil {
+		if _, err := try(term.t, term.home, "", term.tmux, "-S", term.socket, "has-session"); err != nil {
 			return
 		}
 	}
@@ -88,7 +90,7 @@ set wait_key=no help=no index_format="%4C %Z %s" charset=utf-8 sleep_time=0 auto
 	term.see("number d")
 	term.press("F") // flag the first
 	term.press("2", "Enter", "s", "C-a", "C-k", "=Wörk/Sub", "Enter")
-	term.see("D")
+	term.see("2 ND")
 	term.press("3", "Enter", "d")
 	term.press("$")
 	term.see("2 kept, 2 deleted")
