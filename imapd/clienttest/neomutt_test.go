@@ -30,7 +30,7 @@ func openTerminal(t *testing.T, home, command string) *terminal {
 
 func (term *terminal) run(args ...string) string {
 	term.t.Helper()
-	return run(term.t, term.home, term.tmux, append([]string{"-S", term.home + "/tmux"}, args...)...)
+	return run(term.t, term.home, term.tmux, append([]string{"-S", term.socket}, args...)...)
 }
 
 // press types keys; words are tmux's names of keys, or text.
