@@ -2,7 +2,7 @@ package sieve
 
 import (
 	"bytes"
-	"mime"
+	"fmt"
 	"mime/quotedprintable"
 	"strings"
 
@@ -19,9 +19,48 @@ func composeField(name, value string) []byte {
 	}
 	value = strings.Join(lines, " ")
 	if !isASCII(value) {
-		value = mime.QEncoding.Encode("utf-8", strings.ToValidUTF8(value, "\ufffd"))
+		value = encodeWords(value, foldWidth-len(name)-len(": "))
 	}
 	return fold(name, value)
+}
+
+// encodeWords makes encoded-words of a text, the first of which is at most
+// first bytes long.
+func encodeWords(text string, first int) string {
+	const frame = len("=?utf-8?q??=")
+	var b strings.Builder
+	width := 0
+	for _, r := range strings.ToValidUTF8(text, "\ufffd") {
+		q := encodeRune(r)
+		if width == 0 || width+len(q) > max(first, frame+12) {
+			if width > 0 {
+				b.WriteString("?= ")
+				first = foldWidth - 1
+			}
+			b.WriteString("=?utf-8?q?")
+			width = frame
+		}
+		b.WriteString(q)
+		width += len(q)
+	}
+	b.WriteString("?=")
+	return b.String()
+}
+
+// encodeRune is a character in the Q encoding, in a form that is right in
+// phrases too (RFC 2047 section 5).
+func encodeRune(r rune) string {
+	if r == ' ' {
+		return "_"
+	}
+	if r < 0x80 && (isLetter(byte(r)) && r != '_' || isDigit(byte(r)) || strings.ContainsRune("!*+-/", r)) {
+		return string(r)
+	}
+	var b strings.Builder
+	for _, c := range []byte(string(r)) {
+		fmt.Fprintf(&b, "=%02X", c)
+	}
+	return b.String()
 }
 
 func isASCII(s string) bool {
@@ -63,7 +102,7 @@ func composeAddress(a message.Address) string {
 	case name == "":
 		return "<" + a.String() + ">"
 	case !isASCII(name):
-		name = mime.QEncoding.Encode("utf-8", name)
+		name = encodeWords(name, foldWidth-len("From: "))
 	default:
 		name = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\r", "", "\n", " ").Replace(name) + `"`
 	}

@@ -136,7 +136,9 @@ func (i includeCommand) exec(r *run) error {
 // enter begins the execution of a script in a frame of its own.
 func (r *run) enter(s *Script) {
 	r.frame = &frame{script: s}
-	r.result.usesFlag = r.result.usesFlag || s.flags
+	if s.flags {
+		r.result.anyFlags, r.result.ownFlags = true, true
+	}
 }
 
 // returnCommand ends the included script (RFC 6609 section 3.3).

@@ -134,7 +134,8 @@ type outcome struct {
 	script   int      // number of the script in the sequence
 	implicit bool     // the implicit keep is in force
 	flags    []string // the internal variable of RFC 5232
-	usesFlag bool     // a script of the sequence works with flags
+	anyFlags bool     // a script of the sequence works with flags
+	ownFlags bool     // the present one does
 	remember []Memory
 	before   []Memory // what scripts before the present one want to remember
 	reply    *reply   // of vacation, composed at the end
@@ -150,7 +151,7 @@ type item struct {
 // begin starts the next script of the sequence.
 func (o *outcome) begin() {
 	o.script++
-	o.implicit = true
+	o.implicit, o.ownFlags = true, false
 	o.before = slices.Clone(o.remember)
 	for i, it := range o.items {
 		if k, ok := it.Action.(*Keep); ok { // to be confirmed
@@ -222,11 +223,11 @@ func (o *outcome) hasKeep() bool {
 // implicitKeep is the keep at the end of scripts that have not cancelled it.
 func (r *run) implicitKeep() *Keep {
 	k := &Keep{Implicit: true, Edit: r.edit()}
-	switch {
-	case r.result.usesFlag:
-		k.Flags = slices.Clone(r.result.flags)
-	case r.result.kept != nil:
-		k.Flags = r.result.kept.Flags
+	switch o := &r.result; {
+	case o.kept != nil && !o.ownFlags:
+		k.Flags = o.kept.Flags
+	case o.anyFlags:
+		k.Flags = slices.Clone(o.flags)
 	}
 	return k
 }

@@ -93,7 +93,7 @@ func (s *Script) Run(ctx context.Context, m *Message, env Env) (*Result, error) 
 // keeps the message, whether by a keep command or implicitly. Flags live on from
 // script to script, variables do not.
 func RunAll(ctx context.Context, scripts []*Script, m *Message, env Env) (*Result, error) {
-	r := &run{ctx: ctx, env: &env, msg: m, now: env.Now}
+	r := &run{ctx: ctx, env: &env, msg: m, now: env.Now, result: outcome{implicit: true}}
 	if r.now.IsZero() {
 		r.now = time.Now()
 	}
@@ -119,8 +119,8 @@ func (r *run) one(s *Script) (done bool, err error) {
 	r.work, r.ticks = s.limits.Work, ticks
 	r.globals = nil
 	r.included = nil
-	r.enter(s)
 	r.result.begin()
+	r.enter(s)
 	if err := r.msg.readHeader(s.limits.Header); err != nil {
 		return false, r.caused(err, "the message cannot be read")
 	}
