@@ -101,11 +101,11 @@ func parseAddrSpec(s string) (message.Address, error) {
 	if at < 0 {
 		return a, errors.New("the @ is missing")
 	}
-	local, host := strings.TrimSpace(s[:at]), strings.TrimSpace(s[at+1:])
+	local, host := strings.Trim(s[:at], " \t"), strings.Trim(s[at+1:], " \t")
 	switch {
 	case len(s) > 320:
 		return a, errors.New("it is too long")
-	case local == "":
+	case local == "" || local == `""`:
 		return a, errors.New("there is nothing before the @")
 	case !isDomain(host):
 		return a, errors.New("behind the @ stands no domain")
@@ -130,11 +130,11 @@ func unquoteLocal(s string) (string, bool) {
 		switch c := s[i]; {
 		case c == '"':
 			return b.String(), i == len(s)-1
-		case c == '\\' && i+1 < len(s):
-			i++
-			b.WriteByte(s[i])
 		case c < ' ' || c == 0x7f:
 			return "", false
+		case c == '\\' && i+1 < len(s) && s[i+1] >= ' ' && s[i+1] != 0x7f:
+			i++
+			b.WriteByte(s[i])
 		default:
 			b.WriteByte(c)
 		}
