@@ -85,6 +85,21 @@ func (c *Content) WithPrefix(header []byte) *Content {
 	return &d
 }
 
+// WithHeader returns a Content that starts with header and goes on with what
+// stands in c from offset body on, which must lie within it. It shares c's body:
+// close only one of them, when both are done.
+func (c *Content) WithHeader(header []byte, body int64) *Content {
+	d := *c
+	d.prefix = bytes.Clone(header)
+	if n := int64(len(c.prefix)); body < n {
+		d.prefix = append(d.prefix, c.prefix[body:]...)
+	} else {
+		d.body = io.NewSectionReader(c.body, body-n, c.size-(body-n))
+		d.size = c.size - (body - n)
+	}
+	return &d
+}
+
 // Size is the length in bytes, prefix included.
 func (c *Content) Size() int64 { return int64(len(c.prefix)) + c.size }
 
@@ -95,6 +110,24 @@ func (c *Content) NewReader() io.Reader {
 		return body
 	}
 	return io.MultiReader(bytes.NewReader(c.prefix), body)
+}
+
+// ReadAt reads from offset off, prefix included; it implements io.ReaderAt.
+func (c *Content) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, errors.New("reading a message: negative offset")
+	}
+	n := 0
+	if off < int64(len(c.prefix)) {
+		n = copy(p, c.prefix[off:])
+	}
+	if n == len(p) {
+		return n, nil
+	}
+	// Not more than the body, though the file may have grown since.
+	at := off + int64(n) - int64(len(c.prefix))
+	m, err := io.NewSectionReader(c.body, 0, c.size).ReadAt(p[n:], at)
+	return n + m, err
 }
 
 // Close frees the spool file, if there is one.

@@ -65,3 +65,38 @@ func TestWithPrefixStacks(t *testing.T) {
 		t.Errorf("the original changed: %q", b)
 	}
 }
+
+func TestContentIsReadAtAnyOffset(t *testing.T) {
+	c := FromBytes([]byte("body")).WithPrefix([]byte("two")).WithPrefix([]byte("one"))
+	const whole = "onetwobody"
+	for off := range len(whole) + 2 {
+		for n := range len(whole) + 2 {
+			p := make([]byte, n)
+			got, err := c.ReadAt(p, int64(off))
+			want := ""
+			if off < len(whole) {
+				want = whole[off:min(off+n, len(whole))]
+			}
+			if string(p[:got]) != want || (err != nil) != (len(want) < n) || err != nil && err != io.EOF {
+				t.Errorf("%d bytes from %d: got %q, %v", n, off, p[:got], err)
+			}
+		}
+	}
+	if _, err := c.ReadAt(make([]byte, 1), -1); err == nil {
+		t.Error("a negative offset is read")
+	}
+}
+
+func TestWithHeaderReplacesTheBeginning(t *testing.T) {
+	c := FromBytes([]byte("body")).WithPrefix([]byte("prefix"))
+	for off := range len("prefixbody") + 1 {
+		d := c.WithHeader([]byte("new"), int64(off))
+		b, err := io.ReadAll(d.NewReader())
+		if want := "new" + "prefixbody"[off:]; string(b) != want || err != nil || d.Size() != int64(len(want)) {
+			t.Errorf("from %d: got %q, %v, size %d", off, b, err, d.Size())
+		}
+	}
+	if b, _ := io.ReadAll(c.NewReader()); string(b) != "prefixbody" {
+		t.Errorf("the original changed: %q", b)
+	}
+}
