@@ -211,6 +211,7 @@ func (m *Mailbox) underLock(f *folder, fn func(f *folder) error) (err error) {
 		f.unlock(m.lock)
 		m.lock = nil
 	}
+	f.keepLock(m.lock)
 	return err
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"svc.plus/mailsrvd/internal/asuser"
 	"svc.plus/mailsrvd/internal/durable"
 )
 
@@ -91,6 +92,7 @@ type dotlock struct {
 	name string
 	id   inode
 	key  lockKey
+	dir  *os.File // the directory, of a lock that outlives a visit; see keepLock
 }
 
 // lockSight is what was seen of a foreign lock, and since when.
@@ -252,7 +254,40 @@ func (f *folder) unlock(l *dotlock) {
 	if f.lstat(l.name, &st) == nil && (inode{uint64(st.Dev), st.Ino}) == l.id {
 		f.root.Remove(l.name)
 	}
+	l.forget()
+}
+
+// forget ends what this process knows of a lock.
+func (l *dotlock) forget() {
 	markHeld(l.key, false)
+	if l.dir != nil {
+		l.dir.Close()
+		l.dir = nil
+	}
+}
+
+// keepLock prepares a lock for being held until another visit: another program may
+// rename the folder until then, and the lock with it, which would keep everybody
+// from the list for two minutes.
+func (f *folder) keepLock(l *dotlock) {
+	if l == nil || l.dir != nil {
+		return
+	}
+	if fd, err := unix.FcntlInt(f.dir.Fd(), unix.F_DUPFD_CLOEXEC, 0); err == nil {
+		l.dir = os.NewFile(uintptr(fd), l.name)
+	}
+}
+
+// unlockMoved is unlock for a folder that is not in its place any more.
+func (s *Store) unlockMoved(l *dotlock) {
+	_ = asuser.Do(context.WithoutCancel(s.all.ctx), s.owner, func() error {
+		var st unix.Stat_t
+		if l.dir == nil || unix.Fstatat(int(l.dir.Fd()), l.name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil || (inode{uint64(st.Dev), st.Ino}) != l.id {
+			return nil
+		}
+		return unix.Unlinkat(int(l.dir.Fd()), l.name, 0)
+	})
+	l.forget()
 }
 
 // mine reports whether the lock file is still the one we made.

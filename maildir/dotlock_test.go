@@ -196,3 +196,41 @@ func TestLockWaitEnds(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Another program renames the folder between two visits of ours, and our lock
+// with it.
+func TestLockDoesNotStayInARenamedFolder(t *testing.T) {
+	for _, name := range []string{"A", "INBOX"} {
+		s, dir := testStore(t, Options{NoInotify: true})
+		if err := s.Create(t.Context(), "A"); err != nil {
+			t.Fatal(err)
+		}
+		path, away := filepath.Join(dir, ".A"), filepath.Join(dir, ".B")
+		if name == "INBOX" {
+			path, away = dir, dir+".old"
+		}
+		m := open(t, s, name)
+		m.disk <- struct{}{}
+		err := m.do(t.Context(), func(f *folder) (err error) {
+			m.lock, err = f.tryLock(listLock, listName, lockStale, &m.sight)
+			f.keepLock(m.lock)
+			return err
+		})
+		if err := errors.Join(err, os.Rename(path, away)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(away, listLock)); err != nil {
+			t.Fatal(err)
+		}
+		m.releaseLock()
+		m.unlockDisk()
+		if _, err := os.Stat(filepath.Join(away, listLock)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: the lock is still there: %v", name, err)
+		}
+		heldLocks.Lock()
+		if len(heldLocks.m) > 0 {
+			t.Errorf("%s: held: %v", name, heldLocks.m)
+		}
+		heldLocks.Unlock()
+	}
+}

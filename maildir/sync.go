@@ -179,6 +179,7 @@ func (sw *sweep) step(ctx context.Context) (result sweepResult, err error) {
 			f.unlock(m.lock)
 			m.lock = nil
 		}
+		f.keepLock(m.lock)
 		return err
 	})
 	return result, err
@@ -196,11 +197,13 @@ func (m *Mailbox) releaseLock() {
 	if m.lock == nil {
 		return
 	}
-	_ = m.do(context.WithoutCancel(m.store.all.ctx), func(f *folder) error {
+	err := m.do(context.WithoutCancel(m.store.all.ctx), func(f *folder) error {
 		f.unlock(m.lock)
 		return nil
 	})
-	markHeld(m.lock.key, false) // even where the folder is gone
+	if err != nil {
+		m.store.unlockMoved(m.lock)
+	}
 	m.lock = nil
 }
 
