@@ -166,11 +166,10 @@ func (f flagCommand) exec(r *run) error {
 type hasFlagTest struct {
 	vars    []variable // none: the internal one
 	matcher *matcher
-	keys    []text
 }
 
 func buildHasFlag(c *checker, n *call) checked {
-	t := hasFlagTest{matcher: c.matcher(n, nil), keys: c.texts(n.args[1])}
+	t := hasFlagTest{matcher: c.matcher(n, n.args[1])}
 	if n.args[0] != nil {
 		for _, l := range n.args[0].list {
 			t.vars = append(t.vars, c.flagVariable(l))
@@ -181,25 +180,40 @@ func buildHasFlag(c *checker, n *call) checked {
 
 func (t hasFlagTest) eval(r *run) (bool, error) {
 	flags := r.result.flags
-	lists, err := evalAll(r, t.keys)
-	if err != nil {
-		return false, err
-	}
 	if t.vars != nil {
 		var values []string
 		for _, v := range t.vars {
 			values = append(values, r.value(v))
 		}
+		var err error
 		if flags, err = r.flagSet(values...); err != nil {
 			return false, err
 		}
 	}
-	m := *t.matcher
-	for _, list := range lists {
-		for s := range strings.FieldsSeq(list) {
-			m.keys = append(m.keys, text{value: s})
+	m := t.matcher
+	if m.typ == matchIs || m.typ == matchContains {
+		var err error
+		if m, err = m.split(r); err != nil {
+			return false, err
 		}
 	}
-	m.ready = make([]*key, len(m.keys))
 	return m.each(r, flags)
+}
+
+// split returns a matcher whose keys are the flags in the keys of m, which are
+// lists of flags. Patterns are none: they stay as they are.
+func (m *matcher) split(r *run) (*matcher, error) {
+	lists, err := evalAll(r, m.keys)
+	if err != nil {
+		return nil, err
+	}
+	one := *m
+	one.keys = nil
+	for _, list := range lists {
+		for s := range strings.FieldsSeq(list) {
+			one.keys = append(one.keys, text{value: s})
+		}
+	}
+	one.ready = make([]*key, len(one.keys))
+	return &one, nil
 }

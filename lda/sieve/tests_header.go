@@ -109,8 +109,9 @@ func (c *checker) relation(a *argument) string {
 	return s
 }
 
-// position is the n-th field of a name, or with last set, from the last
-// backwards; the zero position is all fields.
+// fieldIndex is the n-th of all fields that a test names, in the order of the
+// names, or with last set, from the last backwards. The zero fieldIndex is all
+// fields.
 type fieldIndex struct {
 	n    int
 	last bool
@@ -167,7 +168,7 @@ func (r *run) fields(names []text, x fieldIndex) ([]*field, error) {
 		if err != nil {
 			return nil, err
 		}
-		found := x.of(r.header.named(name))
+		found := r.header.named(name)
 		if r.tracing() && len(found) == 0 {
 			r.trace(1, "there is no field %s", shorten(name))
 		}
@@ -176,7 +177,7 @@ func (r *run) fields(names []text, x fieldIndex) ([]*field, error) {
 		}
 		all = append(all, found...)
 	}
-	return all, nil
+	return x.of(all), nil
 }
 
 // headerTest is RFC 5228 section 5.7.
