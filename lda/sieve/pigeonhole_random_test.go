@@ -24,7 +24,7 @@ func (w writer) word() string {
 	for range 1 + w.IntN(6) {
 		b.WriteString(w.of("a", "b", "A", "B", "c", " ", "-", "1", "2"))
 	}
-	return strings.TrimSpace(b.String())
+	return w.of("a", "b", "1") + strings.TrimSpace(b.String())
 }
 
 func (w writer) pattern() string {
@@ -35,12 +35,15 @@ func (w writer) pattern() string {
 	return b.String()
 }
 
+// expression has its anchors at its ends only: elsewhere they match at line ends
+// now and then in the C library.
 func (w writer) expression() string {
 	var b strings.Builder
+	b.WriteString(w.of("", "", "^"))
 	for range 1 + w.IntN(5) {
-		b.WriteString(w.of("a", "b", "[ab]", "[^a]", ".", "(a|b)", "(ab)", "1", "[[:digit:]]", " ", "^", "$") + w.of("", "", "", "*", "+", "?", "{1,2}"))
+		b.WriteString(w.of("a", "b", "[ab]", "[^a]", ".", "(a|b)", "(ab)", "1", "[[:digit:]]", " ") + w.of("", "", "", "*", "+", "?", "{1,2}"))
 	}
-	return strings.NewReplacer("^*", "^", "^+", "^", "^?", "^", "^{1,2}", "^", "$*", "$", "$+", "$", "$?", "$", "$}{1,2}", "$", "${1,2}", "$").Replace(b.String())
+	return b.String() + w.of("", "", "$")
 }
 
 func (w writer) list(f func() string) string {
@@ -97,6 +100,9 @@ func (w writer) test(depth int) string {
 	case 2:
 		return w.of("size :over ", "size :under ") + w.of("100", "200", "300", "1K")
 	case 3:
+		if strings.HasPrefix(tags, ":count") { // Pigeonhole counts none with :last
+			tags, keys = ":contains ", `"a"`
+		}
 		return "header :index " + w.of("1", "2", "1 :last", "2 :last") + " " + tags + names + " " + keys
 	case 4:
 		if !strings.Contains(tags, "comparator") {
