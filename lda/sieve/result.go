@@ -201,7 +201,7 @@ func (r *run) finish() (*Result, error) {
 	}
 	if o.reply != nil {
 		if err := r.answer(res); err != nil {
-			return r.failed(), err
+			return nil, err
 		}
 	}
 	for _, a := range res.Actions {

@@ -146,6 +146,15 @@ func TestABugKeepsTheMessage(t *testing.T) {
 	}
 }
 
+// A bug may also show when the result is made.
+func TestABugAtTheEndKeepsTheMessage(t *testing.T) {
+	env := Env{From: "tim@example.org", To: "bob@example.com", Seen: func(context.Context, string) (bool, error) { panic("a bug") }}
+	res, err := compile(t, `require "vacation"; vacation "x"; discard;`).Run(t.Context(), messageOf(plain), env)
+	if err == nil || !strings.Contains(err.Error(), "a bug") || describe(res) != "keep (implicit)" {
+		t.Errorf("%v, %s", err, describe(res))
+	}
+}
+
 func TestScriptsAreSafeForConcurrentUse(t *testing.T) {
 	s := compile(t, `require ["variables", "fileinto", "regex", "imap4flags"]; addflag "x";
 if allof(header :matches "subject" "* *", header :regex "to" "(a)(n)") { fileinto "${1}${2}"; }`)

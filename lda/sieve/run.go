@@ -100,10 +100,20 @@ func RunAll(ctx context.Context, scripts []*Script, m *Message, env Env) (*Resul
 	if env.Zone != nil {
 		r.now = r.now.In(env.Zone)
 	}
+	res, err := r.all(scripts)
+	if err != nil {
+		return r.failed(), err
+	}
+	return res, nil
+}
+
+// all executes the scripts and makes the result.
+func (r *run) all(scripts []*Script) (res *Result, err error) {
+	defer r.recovered(&err)
 	for _, s := range scripts {
 		done, err := r.one(s)
 		if err != nil {
-			return r.failed(), err
+			return nil, err
 		}
 		if done {
 			break
@@ -127,7 +137,6 @@ func (r *run) one(s *Script) (done bool, err error) {
 	if r.header == nil {
 		r.header = r.msg.header
 	}
-	defer r.recovered(&err)
 	if err := r.block(s.commands); err != nil && err != errStop && err != errReturn {
 		return false, err
 	}
@@ -184,6 +193,9 @@ func (r *run) errorf(format string, args ...any) error {
 
 // caused is an error at the present command whose reason is elsewhere.
 func (r *run) caused(cause error, text string) error {
+	if r.frame == nil { // no script was begun
+		return &RunError{Text: text, Cause: cause}
+	}
 	s := r.frame.script
 	return &RunError{Script: s.name, Position: s.position(r.pos), Text: text, Cause: cause}
 }
