@@ -73,13 +73,14 @@ func TestQueueListShowsWhatEachMessageWaitsFor(t *testing.T) {
 	}
 	done := item("i11", func(it *queue.Item) {
 		it.Envelope.User = "alice"
-		it.Recipients = append(it.Recipients, queue.Recipient{Recipient: message.Recipient{Address: "done@y"}, State: queue.Delivered, Attempts: 1, Last: &queue.Result{Code: 250, Remote: "mx", Reply: "250 ok"}})
+		it.Recipients = append(it.Recipients, queue.Recipient{Recipient: message.Recipient{Address: "done@y"}, State: queue.Delivered, Attempts: 1, Last: &queue.Result{Code: 250, Remote: "mx", Reply: "250 ok",
+			TLS: message.TLS{Version: "TLS 1.3", Cipher: "TLS_AES_128_GCM_SHA256", Verified: "dane"}}})
 	})
 	if got := table(func(w *tabwriter.Writer) { printItems(w, []queue.Item{done}, now) }); strings.Contains(got, "done@y") {
 		t.Errorf("a recipient who has the message is listed:\n%s", got)
 	}
 	got := table(func(w *tabwriter.Writer) { printItem(w, done, now) })
-	for _, want := range []string{"user       alice", "done@y: delivered, 1 attempts; mx: 250 ok", "x@y: pending, 0 attempts", "2048 bytes"} {
+	for _, want := range []string{"user       alice", "done@y: delivered, 1 attempts; mx: 250 ok", "by TLS 1.3, TLS_AES_128_GCM_SHA256, verified: dane", "x@y: pending, 0 attempts", "2048 bytes"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("show: no %q in\n%s", want, got)
 		}

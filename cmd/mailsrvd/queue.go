@@ -213,6 +213,9 @@ func printItem(w *tabwriter.Writer, it queue.Item, now time.Time) {
 	}
 	for _, r := range it.Recipients {
 		fmt.Fprintf(w, "recipient\t%s: %s, %d attempts; %s\n", r.Address, r.State, r.Attempts, lastResult(r))
+		if r.Last != nil && r.Last.Reply != "" {
+			fmt.Fprintf(w, "\t  by %s\n", r.Last.TLS)
+		}
 	}
 }
 

@@ -77,8 +77,9 @@ type Result struct {
 	// Remote and Reply are as in message.Outcome.
 	Remote string `json:"remote,omitempty"`
 	Reply  string `json:"reply,omitempty"`
-	// Notifies is as in message.Outcome.
-	Notifies bool `json:"notifies,omitempty"`
+	// TLS and Notifies are as in message.Outcome.
+	TLS      message.TLS `json:"tls,omitzero"`
+	Notifies bool        `json:"notifies,omitempty"`
 }
 
 // Report is a kind of delivery status notification (RFC 3461 section 4.1).
@@ -103,7 +104,7 @@ func newItem(id string, env message.Envelope, size int64, now time.Time) *Item {
 }
 
 func resultOf(out message.Outcome, now time.Time) *Result {
-	r := &Result{At: now.UTC().Truncate(time.Millisecond), Remote: out.Remote, Reply: out.Reply, Notifies: out.Notifies}
+	r := &Result{At: now.UTC().Truncate(time.Millisecond), Remote: out.Remote, Reply: out.Reply, TLS: out.TLS, Notifies: out.Notifies}
 	if e := status.From(out.Err); e != nil {
 		r.Code, r.Enhanced, r.Text = e.Code, e.Enhanced.String(), e.Text
 	} else {

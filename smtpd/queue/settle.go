@@ -82,6 +82,11 @@ func (q *Queue) logOutcome(it *Item, r *Recipient, out message.Outcome, dur time
 		"queue_id", it.ID, "trace", it.Envelope.Trace, "from", it.Envelope.ReversePath, "to", r.Address,
 		"remote", out.Remote, "code", r.Last.Code, "dur", dur, "age", r.Last.At.Sub(it.Created),
 	}
+	if out.TLS.Version != "" {
+		attrs = append(attrs, "tls", out.TLS.Version, "cipher", out.TLS.Cipher, "verified", out.TLS.Verified)
+	} else if out.Err == nil {
+		attrs = append(attrs, "tls", "none")
+	}
 	if e := status.From(out.Err); e != nil {
 		attrs = append(attrs, "err", e)
 	} else if out.Reply != "" {

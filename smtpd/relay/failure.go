@@ -21,8 +21,8 @@ type failure struct {
 	broken bool
 	// unsure says that the host may have taken the message all the same.
 	unsure bool
-	// handshake says that TLS itself is what failed.
-	handshake bool
+	// tls is set if TLS itself is what failed.
+	tls TLSFailure
 	// lacks says that the host is without an ability that this message needs,
 	// and that another host may have it.
 	lacks bool

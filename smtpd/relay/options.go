@@ -49,6 +49,11 @@ type Options struct {
 	// host; default 10 seconds, negative never.
 	IdleTimeout time.Duration
 
+	// Observe is told of each new connection to a mail exchanger what came of
+	// TLS, for reports (RFC 8460), and of hosts that a policy keeps us from. It
+	// may not block; nil for nothing.
+	Observe func(TLSResult)
+
 	// Logger and Registerer (metrics mailsrvd_relay_*) may be nil.
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer

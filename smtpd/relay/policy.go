@@ -36,7 +36,8 @@ type Host struct {
 // Policy says what delivery to a host of a domain demands of TLS (MTA-STS, RFC
 // 8461; DANE, RFC 7672; or the administrator). An error means that this host is
 // not to be used at the moment, such as one that the domain's MTA-STS policy
-// does not list; it is a *status.Error, else temporary.
+// does not list; it is a *status.Error, else temporary. The Requirement beside it
+// then says whose policy it was and what is wrong (Published, Flaw).
 type Policy func(ctx context.Context, domain string, host Host) (Requirement, error)
 
 // Strictest makes one Policy of several. They are asked in turn, until one wants
@@ -44,20 +45,17 @@ type Policy func(ctx context.Context, domain string, host Host) (Requirement, er
 // later, as DANE does over MTA-STS (RFC 8461 section 2).
 func Strictest(policies ...Policy) Policy {
 	return func(ctx context.Context, domain string, host Host) (Requirement, error) {
-		var strictest Requirement
+		var all Requirement
 		for _, p := range policies {
 			q, err := p(ctx, domain, host)
 			if err != nil {
-				return Requirement{}, err
+				return q, err
 			}
-			if q.Level > strictest.Level {
-				strictest = q
-			}
-			if q.Level == Verified {
+			if all = all.stricter(q); q.Level == Verified {
 				break
 			}
 		}
-		return strictest, nil
+		return all, nil
 	}
 }
 
@@ -72,6 +70,15 @@ type Requirement struct {
 	// ID tells requirements apart: connections are shared between messages
 	// whose requirements for a host have the same ID and Level.
 	ID string
+	// Report asks for the check of a Verified host all the same, where Level is
+	// less: what it finds goes to Options.Observe and changes nothing, as mode
+	// testing of MTA-STS wants it.
+	Report bool
+	// Published is the policy that this comes from. Flaw says that it is in fact
+	// unusable, or not met by the choice of the host, with a Reason for people.
+	Published Published
+	Flaw      TLSFailure
+	Reason    string
 	// SecureMX says that the choice of the host was authenticated, by DNSSEC or
 	// by MTA-STS, as REQUIRETLS wants it (RFC 8689 section 4.2.1).
 	SecureMX bool
@@ -79,9 +86,39 @@ type Requirement struct {
 	plain bool // no TLS, even if it is offered
 }
 
+// stricter is q with what more demands beyond it.
+func (q Requirement) stricter(more Requirement) Requirement {
+	if q.Published.Type == "" && more.Published.Type != "" {
+		q, more = more, q
+	}
+	switch {
+	case more.Level <= q.Level:
+		return q
+	case more.Published.Type != "" || q.Published.Type == "":
+		return more
+	}
+	q.Level = more.Level
+	q.ID += " " + more.ID
+	return q
+}
+
+// verified names what the certificate was good for, where a check that is only
+// for a report found flaw.
+func (q Requirement) verified(flaw error) string {
+	switch {
+	case flaw != nil || q.Level < Verified && !q.Report:
+		return "none"
+	case q.Published.Type == TLSA:
+		return "dane"
+	case q.Published.Type == STS:
+		return "sts"
+	}
+	return "pkix"
+}
+
 // verify checks a handshake, if the requirement has anything to check.
 func (q Requirement) verify(cs tls.ConnectionState, host string, roots *x509.CertPool) error {
-	if q.Level < Verified {
+	if q.Level < Verified && !q.Report {
 		return nil
 	}
 	if q.Verify != nil {

@@ -10,6 +10,11 @@ func TestStrictestTakesTheFirstWordOfWeight(t *testing.T) {
 	say := func(l Level, id string) Policy {
 		return func(context.Context, string, Host) (Requirement, error) { return Requirement{Level: l, ID: id}, nil }
 	}
+	published := func(l Level, id string, by PolicyType) Policy {
+		return func(context.Context, string, Host) (Requirement, error) {
+			return Requirement{Level: l, ID: id, Published: Published{Type: by}}, nil
+		}
+	}
 	unusable := func(context.Context, string, Host) (Requirement, error) {
 		return Requirement{}, errors.New("not this host")
 	}
@@ -21,10 +26,14 @@ func TestStrictestTakesTheFirstWordOfWeight(t *testing.T) {
 		fails    bool
 	}{
 		{"none", nil, Opportunistic, "", false},
-		{"nothing to say", []Policy{say(Opportunistic, "a")}, Opportunistic, "", false},
+		{"nothing to say", []Policy{say(Opportunistic, "")}, Opportunistic, "", false},
 		{"later is stricter", []Policy{say(Encrypted, "a"), say(Verified, "b")}, Verified, "b", false},
 		{"earlier is stricter", []Policy{say(Verified, "a"), say(Encrypted, "b")}, Verified, "a", false},
 		{"equals: the first", []Policy{say(Encrypted, "a"), say(Encrypted, "b")}, Encrypted, "a", false},
+		{"a policy of the domain and a stricter one of ours", []Policy{published(Opportunistic, "a", STS), say(Encrypted, "b")}, Encrypted, "a b", false},
+		{"a stricter one of ours first", []Policy{say(Encrypted, "b"), published(Opportunistic, "a", STS)}, Encrypted, "a b", false},
+		{"unusable DANE, then MTA-STS", []Policy{published(Encrypted, "a", TLSA), published(Verified, "b", STS)}, Verified, "b", false},
+		{"unusable DANE, then MTA-STS for testing", []Policy{published(Encrypted, "a", TLSA), published(Opportunistic, "b", STS)}, Encrypted, "a", false},
 		{"verified is enough", []Policy{say(Verified, "a"), unusable}, Verified, "a", false},
 		{"unusable for a later one", []Policy{say(Encrypted, "a"), unusable, say(Verified, "b")}, Opportunistic, "", true},
 	}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -21,6 +22,7 @@ type Relay struct {
 
 	sessions *prometheus.CounterVec // by result
 	results  *prometheus.CounterVec // recipients, by result
+	tls      *prometheus.CounterVec // sessions, by policy and result
 }
 
 // New makes a Relay. The errors are those of Options.Check.
@@ -38,8 +40,11 @@ func New(o Options) (*Relay, error) {
 		Help: "Connections to other hosts, by result: opened, reused, failed."}, []string{"result"})
 	r.results = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "mailsrvd", Subsystem: "relay", Name: "recipients_total",
 		Help: "Recipients attempted, by result: sent, deferred, failed."}, []string{"result"})
+	r.tls = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "mailsrvd", Subsystem: "relay", Name: "tls_sessions_total",
+		Help: "New connections to mail exchangers, by the policy of the destination (none, sts, tlsa) and what came of TLS: success, or a result type of RFC 8460."},
+		[]string{"policy", "result"})
 	if o.Registerer != nil {
-		o.Registerer.MustRegister(r.sessions, r.results)
+		o.Registerer.MustRegister(r.sessions, r.results, r.tls)
 	}
 	return r, nil
 }
@@ -247,11 +252,11 @@ func (a *attempt) transactions(ctx context.Context, s *session) *failure {
 		outs, fail := s.transaction(a.env, a.body, recipientsAt(a.to, part))
 		switch {
 		case fail == nil:
-			a.record(part, func(k int) message.Outcome { return outs[k] })
+			a.record(part, s, func(k int) message.Outcome { return outs[k] })
 		case fail.lacks, fail.broken && fail.err.Temporary():
 			return fail
 		default: // the host's word on the message
-			a.record(part, func(int) message.Outcome { return fail.outcome() })
+			a.record(part, s, func(int) message.Outcome { return fail.outcome() })
 			if fail.broken {
 				return fail
 			}
@@ -261,11 +266,12 @@ func (a *attempt) transactions(ctx context.Context, s *session) *failure {
 	return nil
 }
 
-// record notes what a host said about recipients. Those it put off stay open
+// record notes what the host of s said about recipients. Those it put off stay open
 // for another host.
-func (a *attempt) record(part []int, outcome func(int) message.Outcome) {
+func (a *attempt) record(part []int, s *session, outcome func(int) message.Outcome) {
 	for k, i := range part {
 		a.out[i] = outcome(k)
+		a.out[i].TLS = s.tls
 		delete(a.soft, i)
 		if status.IsTemporary(a.out[i].Err) {
 			a.soft[i] = true
@@ -294,6 +300,7 @@ func (r *Relay) requirement(ctx context.Context, c candidate, env *message.Envel
 			if !errors.As(err, &st) {
 				st = status.Wrap(err, 451, 7, 5, "The TLS policy of "+c.domain+" cannot be met at "+c.Name)
 			}
+			r.observe(c, q, nil, cmp.Or(q.Flaw, InvalidTLS), cmp.Or(q.Reason, tlsReason(err)))
 			return q, &failure{err: st, remote: c.remote()}
 		}
 	}

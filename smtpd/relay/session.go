@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/internal/status"
 )
 
@@ -30,6 +31,8 @@ type session struct {
 
 	offers map[string]string // EHLO keywords in upper case, with parameters
 	secure bool              // TLS is on
+	tls    message.TLS       // what it is
+	flaw   error             // what a check that is only for a report found
 	begun  bool              // a transaction is open at the host
 	uses   int               // messages
 }
@@ -42,7 +45,7 @@ func (r *Relay) connect(ctx context.Context, c candidate, q Requirement) (s *ses
 		return s, true, nil
 	}
 	s, fail = r.open(ctx, c, q)
-	if fail != nil && fail.handshake && q.Level == Opportunistic && !q.plain {
+	if fail != nil && fail.tls != "" && q.Level == Opportunistic && !q.plain {
 		// TLS that does not work is as good as none, where none is demanded
 		// (RFC 7435). The connection is spent; open another one.
 		plain := q
@@ -68,7 +71,9 @@ func (r *Relay) open(ctx context.Context, c candidate, q Requirement) (*session,
 	s := &session{r: r, remote: c.remote(), host: c.Name, smart: c.smart}
 	s.use(conn)
 	defer s.during(ctx)()
-	if fail := s.start(ctx, c, q); fail != nil {
+	fail := s.start(ctx, c, q)
+	r.observeSession(c, q, s, fail)
+	if fail != nil {
 		s.close()
 		return nil, fail
 	}
@@ -112,7 +117,9 @@ func (s *session) start(ctx context.Context, c candidate, q Requirement) *failur
 		}
 	}
 	if !s.secure && q.Level > Opportunistic {
-		return ours(s.remote, 451, 7, 10, "%s offers no TLS, and %s TLS is needed", s.remote, q.Level)
+		fail := ours(s.remote, 451, 7, 10, "%s offers no TLS, and %s TLS is needed", s.remote, q.Level)
+		fail.tls = NoSTARTTLS
+		return fail
 	}
 	if c.smart && s.r.o.Smarthost.User != "" {
 		return s.login(s.r.o.Smarthost.User, s.r.o.Smarthost.Password)
@@ -181,12 +188,12 @@ func (s *session) startTLS(ctx context.Context, q Requirement) *failure {
 	}
 	if r.code != 220 {
 		fail := passing(refused(s.remote, "STARTTLS", r))
-		fail.handshake, fail.broken = true, true
+		fail.tls, fail.broken = NoSTARTTLS, true
 		return fail
 	}
 	if s.br.Buffered() > 0 {
 		fail := lost(s.remote, "STARTTLS", fmt.Errorf("%w: text ahead of the handshake", errBadReply))
-		fail.handshake = true
+		fail.tls = InvalidTLS
 		return fail
 	}
 	if fail := s.handshake(ctx, q); fail != nil {
@@ -204,7 +211,14 @@ func (s *session) handshake(ctx context.Context, q Requirement) *failure {
 		// The check is q.verify's: opportunistic TLS wants none, and MTA-STS
 		// and DANE have rules of their own.
 		InsecureSkipVerify: true,
-		VerifyConnection:   func(cs tls.ConnectionState) error { return q.verify(cs, s.host, s.r.o.RootCAs) },
+		VerifyConnection: func(cs tls.ConnectionState) error {
+			err := q.verify(cs, s.host, s.r.o.RootCAs)
+			if q.Level == Verified {
+				return err
+			}
+			s.flaw = err
+			return nil
+		},
 	}
 	if net.ParseIP(s.host) != nil {
 		cfg.ServerName = ""
@@ -217,11 +231,13 @@ func (s *session) handshake(ctx context.Context, q Requirement) *failure {
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return &failure{
 			err:    status.Wrap(err, 451, 7, 5, fmt.Sprintf("%s: TLS does not work: %s", s.remote, tlsReason(err))),
-			remote: s.remote, broken: true, handshake: true,
+			remote: s.remote, broken: true, tls: FailureOf(err),
 		}
 	}
 	s.use(conn)
 	s.secure = true
+	cs := conn.ConnectionState()
+	s.tls = message.TLS{Version: tls.VersionName(cs.Version), Cipher: tls.CipherSuiteName(cs.CipherSuite), Verified: q.verified(s.flaw)}
 	return nil
 }
 

@@ -39,19 +39,33 @@ func Policy(r *dns.Resolver) relay.Policy {
 			return relay.Requirement{}, nil
 		}
 		records, base, err := lookup(ctx, r, h.Name)
+		q := relay.Requirement{Published: relay.Published{Type: relay.TLSA, Text: texts(records)}, SecureMX: true}
 		if err != nil {
-			return relay.Requirement{}, status.Wrap(err, 451, 7, 5, "Cannot look up the TLSA records of "+h.Name+" at present")
+			q.Flaw, q.Reason = relay.InvalidDNSSEC, err.Error()
+			return q, status.Wrap(err, 451, 7, 5, "Cannot look up the TLSA records of "+h.Name+" at present")
 		}
 		if len(records) == 0 {
 			return relay.Requirement{}, nil
 		}
 		good := slices.DeleteFunc(slices.Clone(records), func(t dns.TLSA) bool { return !usable(t) })
 		if len(good) == 0 {
-			return relay.Requirement{Level: relay.Encrypted, ID: "dane", SecureMX: true}, nil
+			q.Level, q.ID = relay.Encrypted, "dane"
+			q.Flaw, q.Reason = relay.InvalidTLSA, "none of the TLSA records can be used"
+			return q, nil
 		}
 		a := authority{records: good, names: names(domain, h.Name, base)}
-		return relay.Requirement{Level: relay.Verified, Verify: a.verify, ID: a.id(), SecureMX: true}, nil
+		q.Level, q.Verify, q.ID = relay.Verified, a.verify, a.id()
+		return q, nil
 	}
+}
+
+// texts are records in the form of zone files (RFC 6698 section 2.2).
+func texts(records []dns.TLSA) []string {
+	var list []string
+	for _, t := range records {
+		list = append(list, fmt.Sprintf("%d %d %d %X", t.Usage, t.Selector, t.MatchingType, t.Data))
+	}
+	return list
 }
 
 // lookup gives the secure records of a host and the name they stand under: the

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ type entry struct {
 const (
 	entryVersion = 1
 	maxEntries   = 10_000 // in memory
+	sweepAfter   = 24 * time.Hour
 )
 
 // valid reports whether the policy still counts. A date in the future is of a
@@ -51,10 +53,56 @@ func (r *Resolver) known(domain string) *entry {
 			r.remember(e)
 		}
 	}
-	if e == nil || !e.valid(r.now()) {
+	switch {
+	case e == nil:
+		return nil
+	case !e.valid(r.now()):
+		r.forget(domain)
 		return nil
 	}
 	return e
+}
+
+// forget drops a policy that has expired.
+func (r *Resolver) forget(domain string) {
+	r.mu.Lock()
+	delete(r.entries, domain)
+	r.mu.Unlock()
+	if name := fileName(domain); r.o.Dir != "" && name != "" {
+		r.remove(name)
+	}
+}
+
+func (r *Resolver) remove(name string) {
+	if err := os.Remove(filepath.Join(r.o.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.log.Warn("removing an expired MTA-STS policy", "file", name, "err", err)
+	}
+}
+
+// sweep removes the files of policies that have expired without being asked for
+// again, once a day at most.
+func (r *Resolver) sweep() {
+	now := r.now()
+	r.mu.Lock()
+	due := now.Sub(r.swept) >= sweepAfter
+	if due {
+		r.swept = now
+	}
+	r.mu.Unlock()
+	if !due {
+		return
+	}
+	files, err := os.ReadDir(r.o.Dir)
+	if err != nil {
+		r.log.Warn("looking for expired MTA-STS policies", "err", err)
+		return
+	}
+	for _, f := range files {
+		domain, ours := strings.CutSuffix(f.Name(), ".json")
+		if e, err := r.load(domain); ours && (err != nil || e != nil && !e.valid(now)) {
+			r.remove(f.Name())
+		}
+	}
 }
 
 // remember keeps e in memory.
@@ -109,5 +157,7 @@ func (r *Resolver) save(e *entry) error {
 		return err
 	}
 	defer root.Close()
-	return durable.WriteFile(root, name, 0o600, nil, func(w io.Writer) error { return json.NewEncoder(w).Encode(e) })
+	err = durable.WriteFile(root, name, 0o600, nil, func(w io.Writer) error { return json.NewEncoder(w).Encode(e) })
+	r.sweep()
+	return err
 }

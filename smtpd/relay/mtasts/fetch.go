@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"svc.plus/mailsrvd/smtpd/relay"
 )
 
 const (
@@ -17,6 +19,21 @@ const (
 	// fetchTime bounds the whole fetch, as that section suggests too.
 	fetchTime = time.Minute
 )
+
+// errPolicy marks a file that could be had and is no policy.
+var errPolicy = errors.New("unusable policy file")
+
+// failureOf says how a fetch that failed is reported (RFC 8460 section 4.3.2.2).
+func failureOf(err error) relay.TLSFailure {
+	var untrusted *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, errPolicy):
+		return relay.InvalidSTSPolicy
+	case errors.As(err, &untrusted):
+		return relay.UntrustedSTSHost
+	}
+	return relay.NoSTSPolicy
+}
 
 // client makes the HTTP client: TLS with a verified certificate, names looked up
 // as the relay looks them up, no redirects (RFC 8461 section 3.3), no proxy of
@@ -85,5 +102,9 @@ func (r *Resolver) fetch(ctx context.Context, domain string) (Policy, error) {
 	if len(text) > maxSize {
 		return Policy{}, fmt.Errorf("%s is larger than %d octets", url, maxSize)
 	}
-	return Parse(string(text))
+	p, err := Parse(string(text))
+	if err != nil {
+		return Policy{}, fmt.Errorf("%w: %w", errPolicy, err)
+	}
+	return p, nil
 }

@@ -78,6 +78,17 @@ func Parse(text string) (Policy, error) {
 	return p, nil
 }
 
+// String is the policy file (RFC 8461 section 3.2), with CRLF.
+func (p Policy) String() string { return strings.Join(p.lines(), "\r\n") + "\r\n" }
+
+func (p Policy) lines() []string {
+	lines := []string{"version: " + version, "mode: " + string(p.Mode)}
+	for _, m := range p.MX {
+		lines = append(lines, "mx: "+m)
+	}
+	return append(lines, fmt.Sprintf("max_age: %d", int64(p.MaxAge/time.Second)))
+}
+
 // pattern puts an mx value into the form in which names are compared.
 func pattern(value string) (string, bool) {
 	rest, wild := strings.CutPrefix(value, "*.")

@@ -49,14 +49,15 @@ type Resolver struct {
 	now    func() time.Time
 	flight singleflight.Group
 
-	mu      sync.Mutex           // guards what follows
-	entries map[string]*entry    // by domain; immutable
-	failed  map[string]time.Time // when a fetch last failed
+	mu      sync.Mutex         // guards what follows
+	entries map[string]*entry  // by domain; immutable
+	swept   time.Time          // when expired files were last looked for
+	failed  map[string]failure // fetches, by domain
 }
 
 // New makes a Resolver. It touches neither disk nor network.
 func New(o Options) *Resolver {
-	r := &Resolver{o: o, log: o.Logger, now: time.Now, entries: map[string]*entry{}, failed: map[string]time.Time{}}
+	r := &Resolver{o: o, log: o.Logger, now: time.Now, entries: map[string]*entry{}, failed: map[string]failure{}}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
@@ -67,88 +68,118 @@ func New(o Options) *Resolver {
 // Get gives the policy that counts for domain now; ok is false if there is none.
 // It waits for at most one question and one fetch, both bounded in time.
 func (r *Resolver) Get(ctx context.Context, domain string) (p Policy, ok bool) {
+	p, err := r.find(ctx, domain)
+	return p, err == nil
+}
+
+// errNone means that the domain announces no policy.
+var errNone = errors.New("no MTA-STS policy")
+
+// find is Get with the reason: errNone, what kept a policy that is announced
+// from being fetched, or the end of ctx.
+func (r *Resolver) find(ctx context.Context, domain string) (Policy, error) {
 	name, err := dns.ToASCII(domain)
 	if err != nil { // an address literal, for one
-		return Policy{}, false
+		return Policy{}, errNone
 	}
 	done := r.flight.DoChan(name, func() (any, error) {
 		// Others may wait for the answer when the first one gives up.
-		return r.get(context.WithoutCancel(ctx), name), nil
+		return r.get(context.WithoutCancel(ctx), name)
 	})
 	select {
 	case res := <-done:
 		if e, _ := res.Val.(*entry); e != nil {
-			return e.Policy, true
+			return e.Policy, nil
 		}
+		return Policy{}, res.Err
 	case <-ctx.Done():
+		return Policy{}, ctx.Err()
 	}
-	return Policy{}, false
 }
 
-func (r *Resolver) get(ctx context.Context, domain string) *entry {
+// get gives the entry to go by; nil comes with the reason.
+func (r *Resolver) get(ctx context.Context, domain string) (*entry, error) {
 	old := r.known(domain)
 	texts, err := r.o.Resolver.TXT(ctx, "_mta-sts."+domain)
 	id, published := recordID(texts)
 	if err != nil || !published {
-		return old // no record does not end a policy (RFC 8461 section 5.1)
+		return old, errNone // no record does not end a policy (RFC 8461 section 5.1)
 	}
 	now := r.now()
-	if old != nil && old.ID == id && now.Sub(old.Fetched) < min(refreshAfter, old.Policy.MaxAge/2) || r.resting(domain, now) {
-		return old
+	if old != nil && old.ID == id && now.Sub(old.Fetched) < min(refreshAfter, old.Policy.MaxAge/2) {
+		return old, nil
+	}
+	if err := r.resting(domain, now); err != nil {
+		return old, err
 	}
 	p, err := r.fetch(ctx, domain)
 	if err != nil {
 		r.log.Warn("no MTA-STS policy to be had", "domain", domain, "kept", old != nil, "err", err)
-		r.rest(domain, now)
-		return old
+		r.rest(domain, now, err)
+		return old, err
 	}
 	e := &entry{Version: entryVersion, Domain: domain, ID: id, Fetched: now.UTC(), Policy: p}
 	r.remember(e)
 	if err := r.save(e); err != nil {
 		r.log.Warn("keeping an MTA-STS policy", "domain", domain, "err", err)
 	}
-	return e
+	return e, nil
 }
 
-// resting reports whether a fetch failed a short while ago.
-func (r *Resolver) resting(domain string, now time.Time) bool {
+// failure is a fetch that failed, at a time.
+type failure struct {
+	at  time.Time
+	err error
+}
+
+// resting gives the error of a fetch that failed a short while ago.
+func (r *Resolver) resting(domain string, now time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	at, ok := r.failed[domain]
-	return ok && now.Sub(at) < pause
+	if f, ok := r.failed[domain]; ok && now.Sub(f.at) < pause {
+		return f.err
+	}
+	return nil
 }
 
-func (r *Resolver) rest(domain string, now time.Time) {
+func (r *Resolver) rest(domain string, now time.Time, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.failed) >= maxEntries {
 		clear(r.failed)
 	}
-	r.failed[domain] = now
+	r.failed[domain] = failure{now, err}
 }
 
 // Policy implements relay.Policy: in mode enforce, a host that the policy lists
 // must prove its own name (RFC 8461 section 4.2), and any other is not used for
-// now. Mode testing changes nothing but the log.
+// now. In mode testing the same is looked at, and only reported.
 func (r *Resolver) Policy(ctx context.Context, domain string, h relay.Host) (relay.Requirement, error) {
-	p, ok := r.Get(ctx, domain)
+	p, err := r.find(ctx, domain)
 	if err := ctx.Err(); err != nil {
 		return relay.Requirement{}, fmt.Errorf("looking for the MTA-STS policy of %s: %w", domain, err)
 	}
-	if !ok || p.Mode == None {
+	q := relay.Requirement{Published: relay.Published{Type: relay.STS}}
+	switch {
+	case errors.Is(err, errNone), err == nil && p.Mode == None:
 		return relay.Requirement{}, nil
+	case err != nil:
+		q.Flaw, q.Reason = failureOf(err), err.Error()
+		return q, nil
 	}
-	listed := p.Lists(h.Name)
+	q.Published.Text, q.Published.MX = p.lines(), p.MX
+	if !p.Lists(h.Name) {
+		q.Flaw, q.Reason = relay.InvalidTLS, h.Name+" is not listed in the policy"
+	}
 	switch {
 	case p.Mode == Testing:
-		if !listed {
-			r.log.Info("a mail exchanger is not in the domain's MTA-STS policy, which is for testing", "domain", domain, "remote", h.Name)
-		}
-		return relay.Requirement{}, nil
-	case !listed:
-		return relay.Requirement{}, status.Wrap(errNotListed, 451, 7, 5, h.Name+" is not among the mail exchangers in the MTA-STS policy of "+domain)
+		q.Report, q.ID = true, "mta-sts testing"
+		return q, nil
+	case q.Flaw != "":
+		return q, status.Wrap(errNotListed, 451, 7, 5, h.Name+" is not among the mail exchangers in the MTA-STS policy of "+domain)
 	}
-	return relay.Requirement{Level: relay.Verified, ID: "mta-sts", SecureMX: true}, nil
+	q.Level, q.ID, q.SecureMX = relay.Verified, "mta-sts", true
+	return q, nil
 }
 
 var errNotListed = errors.New("not listed in the MTA-STS policy")

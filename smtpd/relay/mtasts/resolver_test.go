@@ -204,14 +204,15 @@ func TestPolicyOfHosts(t *testing.T) {
 		mode, domain, host string
 		level              relay.Level
 		code               int
+		flaw               relay.TLSFailure
 	}{
-		{"enforce", "example.com", "mx.example.com", relay.Verified, 0},
-		{"enforce", "example.com", "a.example.net", relay.Verified, 0},
-		{"enforce", "example.com", "mx.attacker.test", 0, 451},
-		{"testing", "example.com", "mx.attacker.test", relay.Opportunistic, 0},
-		{"testing", "example.com", "mx.example.com", relay.Opportunistic, 0},
-		{"none", "example.com", "mx.attacker.test", relay.Opportunistic, 0},
-		{"enforce", "unknown.test", "mx.example.com", relay.Opportunistic, 0},
+		{"enforce", "example.com", "mx.example.com", relay.Verified, 0, ""},
+		{"enforce", "example.com", "a.example.net", relay.Verified, 0, ""},
+		{"enforce", "example.com", "mx.attacker.test", 0, 451, relay.InvalidTLS},
+		{"testing", "example.com", "mx.attacker.test", relay.Opportunistic, 0, relay.InvalidTLS},
+		{"testing", "example.com", "mx.example.com", relay.Opportunistic, 0, ""},
+		{"none", "example.com", "mx.attacker.test", relay.Opportunistic, 0, ""},
+		{"enforce", "unknown.test", "mx.example.com", relay.Opportunistic, 0, ""},
 	}
 	for _, c := range cases {
 		w := newWorld(t)
@@ -221,8 +222,12 @@ func TestPolicyOfHosts(t *testing.T) {
 		if err != nil {
 			code = status.From(err).Code
 		}
-		if q.Level != c.level || code != c.code || q.SecureMX != (c.level == relay.Verified) || q.Names != nil {
+		if q.Level != c.level || code != c.code || q.SecureMX != (c.level == relay.Verified) || q.Names != nil || q.Flaw != c.flaw {
 			t.Errorf("%+v: %+v, %v", c, q, err)
+		}
+		if followed := c.mode != "none" && c.domain == "example.com"; q.Report != (c.mode == "testing") || (q.Published.Type == relay.STS) != followed ||
+			followed && (q.Published.Text[1] != "mode: "+c.mode || q.Published.MX[1] != "*.example.net") {
+			t.Errorf("%+v: %+v", c, q)
 		}
 	}
 }
@@ -233,5 +238,64 @@ func TestNothingGoesOutWhenTheAttemptHasEnded(t *testing.T) {
 	cancel()
 	if q, err := w.Policy(ctx, "example.com", relay.Host{Name: "mx.attacker.test"}); err == nil {
 		t.Errorf("%+v without an answer", q)
+	}
+}
+
+// TestAPolicyThatCannotBeHadIsReported: the mail goes on without it.
+func TestAPolicyThatCannotBeHadIsReported(t *testing.T) {
+	for _, c := range []struct {
+		domain string
+		answer http.HandlerFunc
+		want   relay.TLSFailure
+	}{
+		{"example.com", text("no policy"), relay.InvalidSTSPolicy},
+		{"example.com", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "gone", http.StatusNotFound) }, relay.NoSTSPolicy},
+		{"other.test", nil, relay.UntrustedSTSHost},
+	} {
+		w := newWorld(t)
+		w.serve(c.answer)
+		for range 2 { // the second time from memory
+			q, err := w.Policy(t.Context(), c.domain, relay.Host{Name: "mx.example.com"})
+			if err != nil || q.Level != relay.Opportunistic || q.Flaw != c.want || q.Reason == "" || q.Published.Type != relay.STS {
+				t.Errorf("%+v: %+v, %v", c, q, err)
+			}
+		}
+	}
+}
+
+func TestExpiredPoliciesAreRemoved(t *testing.T) {
+	w := newWorld(t)
+	w.serve(policyText("enforce", 3600))
+	w.expect(t, "first", Enforce, 1)
+	file := filepath.Join(w.dir, "example.com.json")
+	forgotten := filepath.Join(w.dir, "forgotten.example.json")
+	kept := filepath.Join(w.dir, "kept.example.json")
+	write := func(file, domain, age string) {
+		b := `{"version":1,"domain":"` + domain + `","id":"1","fetched":"2026-11-25T04:00:00Z","policy":{"mode":"none","max_age":` + age + "}}"
+		if err := os.WriteFile(file, []byte(b), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(forgotten, "forgotten.example", "3600000000000")
+	write(kept, "kept.example", "864000000000000")
+	exists := func(file string) bool { _, err := os.Stat(file); return err == nil }
+	w.clock = w.clock.Add(25 * time.Hour)
+	w.dns.Remove("_mta-sts.example.com")
+	w.expect(t, "expired, and no record any more", "", 1)
+	if exists(file) || len(w.entries) != 0 {
+		t.Error("the expired policy is kept")
+	}
+	// Files that nobody asks for go with the next policy that is written.
+	w.record(t, "2")
+	w.expect(t, "a new one", Enforce, 2)
+	if exists(forgotten) || !exists(kept) || !exists(file) {
+		t.Errorf("forgotten %v, kept %v, new %v", exists(forgotten), exists(kept), exists(file))
+	}
+}
+
+func TestPolicyTextIsReadAgain(t *testing.T) {
+	p := Policy{Mode: Testing, MX: []string{"mx.example.com", "*.example.net"}, MaxAge: 604800 * time.Second}
+	if got, err := Parse(p.String()); err != nil || got.String() != p.String() || len(got.MX) != 2 {
+		t.Errorf("%q: %+v, %v", p.String(), got, err)
 	}
 }
