@@ -11,15 +11,14 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"svc.plus/mailsrvd/internal/dns"
 	"svc.plus/mailsrvd/internal/message"
+	"svc.plus/mailsrvd/internal/peertest"
 	"svc.plus/mailsrvd/internal/status"
 )
 
@@ -113,35 +112,6 @@ func freeAddr(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-func awaitListener(t *testing.T, addr string) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if c, err := net.Dial("tcp", addr); err == nil {
-			c.Close()
-			return
-		}
-	}
-	t.Fatalf("nobody listens on %s", addr)
-}
-
-func needProgram(t *testing.T, name string) string {
-	t.Helper()
-	for _, dir := range []string{"/usr/sbin", "/usr/bin"} {
-		if path := filepath.Join(dir, name); exec.Command("test", "-x", path).Run() == nil {
-			return path
-		}
-	}
-	t.Skipf("missing: %s (Debian package of that name)", name)
-	return ""
-}
-
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("missing: root, which starts the server")
-	}
-}
-
 // writePair writes a certificate and its key as PEM files.
 func (a *authority) writePair(t *testing.T, dir string, names ...string) (cert, key string) {
 	t.Helper()
@@ -156,97 +126,34 @@ func (a *authority) writePair(t *testing.T, dir string, names ...string) (cert, 
 	return cert, key
 }
 
-// tempDir is a directory that other users may enter.
-func tempDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "peer")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	os.Chmod(dir, 0o755)
-	return dir
-}
-
 func TestDeliveryToPostfix(t *testing.T) {
-	postfix := needProgram(t, "postfix")
-	needRoot(t)
 	ca := newAuthority(t)
-	p := startPostfix(t, postfix, ca)
+	p := startPostfix(t, ca)
 	t.Run("verified TLS", func(t *testing.T) {
 		deliverToPeer(t, p, level(Verified), func(o *Options) { o.RootCAs = ca.pool })
 	})
 	t.Run("opportunistic", func(t *testing.T) { deliverToPeer(t, p) })
 }
 
-func startPostfix(t *testing.T, postfix string, ca *authority) peer {
+func startPostfix(t *testing.T, ca *authority) peer {
 	t.Helper()
-	dir := tempDir(t)
-	owner, err := user.Lookup("postfix")
-	if err != nil {
-		t.Skip("missing: user postfix")
-	}
-	p := peer{addr: freeAddr(t), dir: filepath.Join(dir, "mail")}
-	uid, _ := strconv.Atoi(owner.Uid)
-	gid, _ := strconv.Atoi(owner.Gid)
-	for _, d := range []string{"conf", "spool", "data", "mail"} {
-		os.Mkdir(filepath.Join(dir, d), 0o755)
-	}
-	for _, d := range []string{"data", "mail"} {
-		os.Chown(filepath.Join(dir, d), uid, gid)
-	}
-	cert, key := ca.writePair(t, dir, "mx.peer.example")
-	main := fmt.Sprintf(`compatibility_level = 3.6
-queue_directory = %[1]s/spool
-data_directory = %[1]s/data
-maillog_file = /dev/stdout
-myhostname = mx.peer.example
-mydestination =
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-mynetworks = 192.0.2.0/32
-smtpd_relay_restrictions = reject_unauth_destination
+	postfix := peertest.NewPostfix(t)
+	p := peer{addr: freeAddr(t), dir: filepath.Join(postfix.Dir, "mail")}
+	cert, key := ca.writePair(t, postfix.Dir, "mx.peer.example")
+	postfix.Start(fmt.Sprintf(`myhostname = mx.peer.example
 virtual_mailbox_domains = peer.example
 virtual_mailbox_maps = inline:{ bob@peer.example=bob/ }
-virtual_mailbox_base = %[1]s/mail
-virtual_uid_maps = static:%[2]d
-virtual_gid_maps = static:%[3]d
-virtual_minimum_uid = 1
-message_size_limit = 20000000
-virtual_mailbox_limit = 0
-smtpd_tls_cert_file = %[4]s
-smtpd_tls_key_file = %[5]s
+smtpd_tls_cert_file = %s
+smtpd_tls_key_file = %s
 smtpd_tls_security_level = may
-`, dir, uid, gid, cert, key)
-	_, port, _ := net.SplitHostPort(p.addr)
-	master := "127.0.0.1:" + port + " inet n - n - - smtpd\n"
-	for _, s := range []string{"pickup unix n - n 60 1 pickup", "cleanup unix n - n - 0 cleanup", "qmgr unix n - n 300 1 qmgr",
-		"tlsmgr unix - - n 1000? 1 tlsmgr", "rewrite unix - - n - - trivial-rewrite", "bounce unix - - n - 0 bounce",
-		"defer unix - - n - 0 bounce", "trace unix - - n - 0 bounce", "verify unix - - n - 1 verify", "flush unix n - n 1000? 0 flush",
-		"proxymap unix - - n - - proxymap", "virtual unix - n n - - virtual", "anvil unix - - n - 1 anvil", "scache unix - - n - 1 scache",
-		"error unix - - n - - error", "retry unix - - n - - error", "showq unix n - n - - showq", "smtp unix - - n - - smtp",
-		"postlog unix-dgram n - n - 1 postlogd"} {
-		master += s + "\n"
-	}
-	os.WriteFile(filepath.Join(dir, "conf", "main.cf"), []byte(main), 0o644)
-	os.WriteFile(filepath.Join(dir, "conf", "master.cf"), []byte(master), 0o644)
-	cmd := exec.Command(postfix, "-c", filepath.Join(dir, "conf"), "start-fg")
-	cmd.Stdout, cmd.Stderr = testWriter{t}, testWriter{t}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		exec.Command(postfix, "-c", filepath.Join(dir, "conf"), "stop").Run()
-		cmd.Wait()
-	})
-	awaitListener(t, p.addr)
+`, cert, key), p.addr)
 	return p
 }
 
 func TestDeliveryToChasquid(t *testing.T) {
-	chasquid := needProgram(t, "chasquid")
+	chasquid := peertest.NeedProgram(t, "chasquid", "chasquid")
 	ca := newAuthority(t)
-	dir := tempDir(t)
+	dir := peertest.SharedDir(t)
 	p := peer{addr: freeAddr(t), dir: filepath.Join(dir, "mail")}
 	certs := filepath.Join(dir, "certs", "mx.peer.example")
 	domain := filepath.Join(dir, "domains", "peer.example")
@@ -266,6 +173,6 @@ func TestDeliveryToChasquid(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	awaitListener(t, p.addr)
+	peertest.AwaitListener(t, p.addr)
 	deliverToPeer(t, p, level(Verified), func(o *Options) { o.RootCAs = ca.pool })
 }
