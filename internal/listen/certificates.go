@@ -1,10 +1,12 @@
 package listen
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync/atomic"
 	"time"
@@ -37,6 +39,7 @@ type Certificates struct {
 type certificateSet struct {
 	pairs []Pair
 	certs []*tls.Certificate // the first is the default
+	sum   [sha256.Size]byte  // of all files
 }
 
 // LoadCertificates reads the pairs; the first serves clients that name no host
@@ -70,6 +73,25 @@ func (c *Certificates) Reload(pairs ...Pair) error {
 	if err != nil {
 		return err
 	}
+	return c.swap(old, set)
+}
+
+// Refresh is Reload of the present pairs if their files have changed, and
+// reports whether they were swapped. A renewal that is seen half written gives
+// an error and is whole at the next call.
+func (c *Certificates) Refresh() (bool, error) {
+	old := c.current.Load()
+	set, err := c.load(old.pairs)
+	if err != nil || set.sum == old.sum {
+		return false, err
+	}
+	if err := c.swap(old, set); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+func (c *Certificates) swap(old, set *certificateSet) error {
 	now := time.Now()
 	if err := set.checkTime(now); err != nil && old.checkTime(now) == nil {
 		return fmt.Errorf("keeping the present certificates: %w", err)
@@ -131,19 +153,22 @@ func (c *Certificates) load(pairs []Pair) (*certificateSet, error) {
 		return nil, ErrNoCertificate
 	}
 	set := &certificateSet{pairs: pairs}
+	sum := sha256.New()
 	var errs []error
 	for _, p := range pairs {
-		cert, err := c.loadPair(p)
+		cert, err := c.loadPair(p, sum)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
 		set.certs = append(set.certs, cert)
 	}
+	sum.Sum(set.sum[:0])
 	return set, errors.Join(errs...)
 }
 
-func (c *Certificates) loadPair(p Pair) (*tls.Certificate, error) {
+// loadPair also writes both files into sum.
+func (c *Certificates) loadPair(p Pair, sum io.Writer) (*tls.Certificate, error) {
 	chain, err := c.read(p.Certificate)
 	if err != nil {
 		return nil, fmt.Errorf("reading the certificate: %w", err)
@@ -152,6 +177,8 @@ func (c *Certificates) loadPair(p Pair) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the private key: %w", err)
 	}
+	sum.Write(chain)
+	sum.Write(key)
 	cert, err := tls.X509KeyPair(chain, key)
 	if err != nil {
 		return nil, fmt.Errorf("certificate %s with key %s: %w", p.Certificate, p.Key, err)

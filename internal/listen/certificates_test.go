@@ -142,6 +142,34 @@ func TestReloadSwapsAndKeepsOldOnError(t *testing.T) {
 	}
 }
 
+func TestRefreshSwapsWholeRenewalsOnly(t *testing.T) {
+	old, next := newPair(t, "localhost"), newPair(t, "localhost")
+	c, err := LoadCertificates(nil, old.pair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := c.Refresh(); changed || err != nil {
+		t.Errorf("nothing changed: %v, %v", changed, err)
+	}
+	copyFile(t, old.pair.Certificate, next.pair.Certificate)
+	if changed, err := c.Refresh(); changed || err == nil {
+		t.Errorf("half a renewal: %v, %v", changed, err)
+	}
+	copyFile(t, old.pair.Key, next.pair.Key)
+	if changed, err := c.Refresh(); !changed || err != nil {
+		t.Errorf("a whole renewal: %v, %v", changed, err)
+	}
+	if got := served(t, c, "localhost"); string(got) != string(next.der) {
+		t.Error("the old certificate is served")
+	}
+	expired := newPairAt(t, time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour), "localhost")
+	copyFile(t, old.pair.Certificate, expired.pair.Certificate)
+	copyFile(t, old.pair.Key, expired.pair.Key)
+	if changed, err := c.Refresh(); changed || !errors.Is(err, ErrExpired) {
+		t.Errorf("an expired one: %v, %v", changed, err)
+	}
+}
+
 func TestLoadReportsAllPairs(t *testing.T) {
 	_, err := LoadCertificates(nil, Pair{"/nonexistent/a", "/nonexistent/b"}, newPair(t, "x").pair, Pair{"/nonexistent/c", "/nonexistent/d"})
 	if err == nil || !strings.Contains(err.Error(), "/nonexistent/a") || !strings.Contains(err.Error(), "/nonexistent/c") {
