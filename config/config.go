@@ -20,6 +20,7 @@ type Config struct {
 	Server
 	Listen     Listen
 	TLS        TLS
+	ACME       ACME
 	Auth       Auth
 	Mail       Mail
 	LDA        LDA
@@ -44,6 +45,7 @@ func (c *Config) sections() []section {
 		c.Server.section(),
 		c.Listen.section(),
 		c.TLS.section(), c.TLS.extraSection(),
+		c.ACME.section(),
 		c.Auth.section(), c.Auth.PAM.section(), c.Auth.PasswdFile.section(),
 		c.Mail.section(),
 		c.LDA.section(),
@@ -143,6 +145,7 @@ func (c *Config) crossCheck() Problems {
 		c.Server.check(),
 		c.Listen.check(),
 		c.TLS.check(c),
+		c.ACME.check(c),
 		c.Auth.check(),
 		checkDKIM(c.DKIM),
 		c.Queue.check(),

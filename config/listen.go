@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -11,7 +13,8 @@ type Listen struct {
 	MX, Submission, Submissions []string
 	IMAP, IMAPS                 []string
 	LMTP                        []string
-	Metrics                     []string
+	HTTPS, HTTP                 []string
+	Metrics, Status             []string
 }
 
 func (s *Listen) section() section {
@@ -28,8 +31,14 @@ func (s *Listen) section() section {
 			doc: "IMAP with TLS from the first byte (RFC 8314)."},
 		{name: "lmtp", def: `""`, example: `"/run/mailsrvd/lmtp.sock"`, value: addresses(&s.LMTP),
 			doc: "LMTP for another mail server on this machine (RFC 2033). Whoever may connect may deliver, so use a socket or a loopback address."},
+		{name: "https", def: `""`, example: `":443"`, value: addresses(&s.HTTPS),
+			doc: "HTTPS with what mail programs ask for to set themselves up (autoconfig, Autodiscover, an Apple profile), the MTA-STS policy, and proofs for [acme]. Nothing on it tells which accounts exist."},
+		{name: "http", def: `""`, example: `":80"`, value: addresses(&s.HTTP),
+			doc: "The same without TLS, for proofs of [acme] and for mail programs that ask autoconfig by HTTP; all else is sent on to https, if that is on."},
 		{name: "metrics", def: `""`, example: `"127.0.0.1:9925"`, value: addresses(&s.Metrics),
 			doc: "HTTP with /metrics for Prometheus and /healthz. It needs no password: keep it on a loopback address."},
+		{name: "status", def: `""`, example: `"127.0.0.1:9926"`, value: addresses(&s.Status),
+			doc: "HTTP with a status page for the administrator's browser: queue, recent mail and failures, certificates, DNS. It changes nothing, but shows addresses to whoever may connect: use a loopback address, or, where others have accounts on the host, a socket that ssh -L leads to."},
 	}}
 }
 
@@ -65,7 +74,10 @@ func (s *Listen) Each(fn func(key string, addresses []string)) {
 	fn("imap", s.IMAP)
 	fn("imaps", s.IMAPS)
 	fn("lmtp", s.LMTP)
+	fn("https", s.HTTPS)
+	fn("http", s.HTTP)
 	fn("metrics", s.Metrics)
+	fn("status", s.Status)
 }
 
 // check finds addresses that two listeners want.
@@ -74,7 +86,7 @@ func (s *Listen) check() Problems {
 	owner, any := map[string]string{}, false
 	s.Each(func(key string, list []string) {
 		for _, a := range list {
-			any = any || key != "metrics"
+			any = any || !slices.Contains([]string{"https", "http", "metrics", "status"}, key)
 			if other, taken := owner[a]; taken && !strings.HasSuffix(a, ":0") {
 				ps = append(ps, Problem{Key: "listen." + key,
 					Text: fmt.Sprintf("%s is already taken by listen.%s", a, other), Mend: `give it another port, or "" to switch it off`})
@@ -91,5 +103,17 @@ func (s *Listen) check() Problems {
 
 // NeedTLS reports whether any listener is of no use without a certificate.
 func (s *Listen) NeedTLS() bool {
-	return len(s.Submission)+len(s.Submissions)+len(s.IMAP)+len(s.IMAPS) > 0
+	return len(s.Submission)+len(s.Submissions)+len(s.IMAP)+len(s.IMAPS)+len(s.HTTPS) > 0
+}
+
+// Port is that of the first of the addresses that has one, 0 if none has.
+func Port(addresses []string) int {
+	for _, a := range addresses {
+		if i := strings.LastIndexByte(a, ':'); i >= 0 {
+			if n, err := strconv.Atoi(a[i+1:]); err == nil {
+				return n
+			}
+		}
+	}
+	return 0
 }

@@ -22,7 +22,7 @@ func (s *TLS) section() section {
 	keys = append(keys, key{name: "min_version", def: `"1.2"`, value: choice(&s.minVersion, "1.2", "1.3"),
 		doc: "The oldest TLS version offered. Some servers that send us mail know no newer one than 1.2."})
 	return section{name: "tls", keys: keys,
-		doc: "The certificate for STARTTLS and TLS. The files are read again on reload (SIGHUP), which no connection notices; a broken new pair leaves the old one in use."}
+		doc: "The certificate for STARTTLS and TLS. Changed files are taken over within half a minute, and at once on reload (SIGHUP), which no connection notices: a renewal job needs no hook. A broken new pair leaves the old one in use."}
 }
 
 func (p *KeyPair) keys() []key {
@@ -52,9 +52,9 @@ func (s *TLS) MinVersion() uint16 {
 
 func (s *TLS) check(c *Config) Problems {
 	var ps Problems
-	if s.Certificate == "" && s.Key == "" && c.Listen.NeedTLS() {
+	if s.Certificate == "" && s.Key == "" && c.ACME.directory == "" && c.Listen.NeedTLS() {
 		ps = append(ps, Problem{Key: "tls.certificate", Text: "is missing, and nobody may log in without TLS",
-			Mend: `add [tls] with certificate = "..." and key = "...", or switch off submission and imap in [listen]`})
+			Mend: `add [tls] with certificate = "..." and key = "...", or [acme] directory = "letsencrypt", or switch off submission and imap in [listen]`})
 	}
 	half := func(key string, p KeyPair) {
 		switch {

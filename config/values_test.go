@@ -26,7 +26,10 @@ submissions = "127.0.0.1:4"
 imap = "[::1]:5"
 imaps = "127.0.0.1:6"
 lmtp = "./l.sock"
+https = "127.0.0.1:8"
+http = "127.0.0.1:9"
 metrics = "127.0.0.1:7"
+status = "127.0.0.1:10"
 [tls]
 certificate = "c"
 key = "k"
@@ -34,6 +37,11 @@ min_version = "1.3"
 [[tls.extra]]
 certificate = "c2"
 key = "k2"
+[acme]
+directory = "letsencrypt-staging"
+email = "a@example.org"
+names = ["MX.example.org"]
+ca_file = "ca"
 [auth]
 backend = "passwd-file"
 [auth.pam]
@@ -127,10 +135,12 @@ format = "json"
 		{c.StateDir, "/s"}, {c.QueueDir(), "/s/queue"}, {c.CacheDir(), "/s/cache"},
 		{c.RunDir, "/e/r"}, {c.Socket("lda"), "/e/r/lda.sock"},
 		{c.User, "u"},
-		{fmt.Sprint(c.Listen), "{[127.0.0.1:1 :2] [127.0.0.1:3] [127.0.0.1:4] [[::1]:5] [127.0.0.1:6] [/e/l.sock] [127.0.0.1:7]}"},
+		{fmt.Sprint(c.Listen), "{[127.0.0.1:1 :2] [127.0.0.1:3] [127.0.0.1:4] [[::1]:5] [127.0.0.1:6] [/e/l.sock] [127.0.0.1:8] [127.0.0.1:9] [127.0.0.1:7] [127.0.0.1:10]}"},
 		{c.TLS.KeyPair, KeyPair{"/e/c", "/e/k"}},
 		{fmt.Sprint(c.TLS.Extra), "[{/e/c2 /e/k2}]"},
 		{c.TLS.MinVersion(), uint16(tls.VersionTLS13)},
+		{c.ACME.Directory(), "https://acme-staging-v02.api.letsencrypt.org/directory"},
+		{fmt.Sprintf("%v %s %s", c.ACMENames(), c.ACME.Email, c.ACME.CAFile), "[mx.example.org] a@example.org /e/ca"}, {c.ACMEDir(), "/s/acme"},
 		{c.Auth, Auth{Backend: "passwd-file", PAM: PAM{"svc"}, PasswdFile: PasswdFile{"/e/pw"}}},
 		{c.Mail, Mail{"/var/mail/%u", "g", 1 << 20, 500, "-"}},
 		{c.LDA, LDA{true, true, true, true}},

@@ -9,6 +9,7 @@ import (
 
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/daemon"
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/senders"
+	"svc.plus/mailsrvd/cmd/mailsrvd/internal/zone"
 	"svc.plus/mailsrvd/config"
 	"svc.plus/mailsrvd/dkim"
 	"svc.plus/mailsrvd/internal/dns"
@@ -150,7 +151,7 @@ func (ck *checker) rooms(ctx context.Context) {
 
 // dns compares the zones with what the domains need.
 func (ck *checker) dns(ctx context.Context) {
-	findings, err := checkDNS(ctx, ck.cfg, nil)
+	findings, err := zone.CheckAll(ctx, ck.cfg)
 	if err != nil {
 		ck.errorAt("dns", err.Error(), "correct the key")
 		return

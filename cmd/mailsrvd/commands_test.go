@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -228,24 +226,6 @@ func TestDNSCheckComparesTheZone(t *testing.T) {
 		if code != 2 || !strings.Contains(stdout, want) {
 			t.Errorf("check-config: exit %d, no %q in\n%s", code, want, stdout)
 		}
-	}
-}
-
-func TestFetchTakesNoRedirectAndNoEndlessAnswer(t *testing.T) {
-	mux := http.NewServeMux()
-	mux.HandleFunc("/ok", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "version: STSv1\n") })
-	mux.Handle("/moved", http.RedirectHandler("/ok", http.StatusFound))
-	mux.HandleFunc("/long", func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 1<<20)) })
-	srv := httptest.NewServer(mux)
-	defer srv.Close()
-	if s, err := fetch(context.Background(), srv.URL+"/ok"); err != nil || s != "version: STSv1\n" {
-		t.Errorf("%q, %v", s, err)
-	}
-	if _, err := fetch(context.Background(), srv.URL+"/moved"); err == nil || !strings.Contains(err.Error(), "302") {
-		t.Errorf("redirect: %v", err)
-	}
-	if s, err := fetch(context.Background(), srv.URL+"/long"); err != nil || len(s) != 64<<10 {
-		t.Errorf("long: %d, %v", len(s), err)
 	}
 }
 

@@ -1,22 +1,13 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
-	"net/http"
-	"slices"
-	"strconv"
-	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/zone"
-	"svc.plus/mailsrvd/config"
-	"svc.plus/mailsrvd/dkim"
-	"svc.plus/mailsrvd/internal/dns"
 )
 
 func (a *app) dnsCommand() *cobra.Command {
@@ -40,7 +31,7 @@ server. Without DOMAIN it prints those of all domains. It asks no DNS.`,
 			if err != nil {
 				return err
 			}
-			domains, err := zones(cfg, args)
+			domains, err := zone.Of(cfg, args...)
 			if err != nil {
 				return err
 			}
@@ -67,50 +58,6 @@ func printRecords(w io.Writer, domains []zone.Domain) {
 	}
 }
 
-// zones are the domains of the configuration, or the one that is named.
-func zones(c *config.Config, args []string) ([]zone.Domain, error) {
-	names := c.Domains
-	if len(args) > 0 {
-		name := strings.ToLower(args[0])
-		if !slices.Contains(names, name) {
-			return nil, fmt.Errorf("%s is not one of domains (%s)", name, c.Where("domains"))
-		}
-		names = []string{name}
-	}
-	addresses := zone.PublicAddresses()
-	var out []zone.Domain
-	for _, name := range names {
-		d := zone.Domain{
-			Name: name, Hostname: c.Hostname, Addresses: addresses, Postmaster: "postmaster",
-			Submission: port(c.Listen.Submission), Submissions: port(c.Listen.Submissions), IMAP: port(c.Listen.IMAP), IMAPS: port(c.Listen.IMAPS),
-		}
-		for i, k := range c.DKIM {
-			if k.Domain != name {
-				continue
-			}
-			key, err := dkim.LoadKey(k.Key)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", c.Where(fmt.Sprintf("dkim[%d].key", i)), err)
-			}
-			d.Keys = append(d.Keys, zone.Key{Selector: k.Selector, Key: key})
-		}
-		out = append(out, d)
-	}
-	return out, nil
-}
-
-// port is that of the first address with one.
-func port(addresses []string) int {
-	for _, a := range addresses {
-		if i := strings.LastIndexByte(a, ':'); i >= 0 {
-			if n, err := strconv.Atoi(a[i+1:]); err == nil {
-				return n
-			}
-		}
-	}
-	return 0
-}
-
 func (a *app) dnsCheckCommand() *cobra.Command {
 	var p printer
 	c := &cobra.Command{
@@ -127,7 +74,7 @@ Exit status: 0 all is right; 1 something differs.`,
 			if err != nil {
 				return err
 			}
-			findings, err := checkDNS(cmd.Context(), cfg, args)
+			findings, err := zone.CheckAll(cmd.Context(), cfg, args...)
 			if err != nil {
 				return err
 			}
@@ -147,44 +94,4 @@ Exit status: 0 all is right; 1 something differs.`,
 	}
 	p.flag(c)
 	return c
-}
-
-func checkDNS(ctx context.Context, c *config.Config, args []string) ([]zone.Finding, error) {
-	domains, err := zones(c, args)
-	if err != nil {
-		return nil, err
-	}
-	r, err := dns.NewSystem(c.DNS.Resolver)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	var findings []zone.Finding
-	for _, d := range domains {
-		findings = append(findings, d.Check(ctx, r, fetch)...)
-	}
-	return findings, nil
-}
-
-// fetch reads an MTA-STS policy: at most 64 KiB, without redirects (RFC 8461
-// section 3.3).
-func fetch(ctx context.Context, url string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return "", err
-	}
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	resp, err := client.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("the answer is %s", resp.Status)
-	}
-	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	return string(b), err
 }

@@ -57,6 +57,7 @@ ones say so.`,
 		a.sendmailCommand(),
 		a.setupUserCommand(),
 		a.authCommand(),
+		a.traceCommand(),
 		a.mailboxCommand(),
 		a.docsCommand(),
 	)

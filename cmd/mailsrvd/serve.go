@@ -86,6 +86,10 @@ func giveDir(path string, mode os.FileMode, t asuser.Target) error {
 	return os.Chown(path, t.UID, t.GID)
 }
 
+// historyLines is how much of the log is remembered for trace and the status
+// page: some hours of a small server's mail, in about 10 MB.
+const historyLines = 20000
+
 // serve runs the daemon in this process. ready is called when it listens.
 func (a *app) serve(ctx context.Context, cfg *config.Config, ready func(*daemon.Daemon)) error {
 	unix.Umask(0o007)
@@ -95,12 +99,14 @@ func (a *app) serve(ctx context.Context, cfg *config.Config, ready func(*daemon.
 	if err != nil {
 		return err
 	}
+	history := observe.NewHistory(historyLines)
+	log = slog.New(history.Handler(log.Handler()))
 	groups, err := asuser.DropGroups()
 	if err != nil {
 		return err
 	}
 	d, err := daemon.New(ctx, daemon.Options{
-		Config: cfg, Groups: groups, Logger: log, Level: level, Version: version, Ready: func(d *daemon.Daemon) {
+		Config: cfg, Groups: groups, Logger: log, Level: level, History: history, Version: version, Ready: func(d *daemon.Daemon) {
 			log.Info("ready", "version", version, "config", cfg.File, "uid", os.Geteuid())
 			if ready != nil {
 				ready(d)

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/emersion/go-imap/v2/imapclient"
 	"github.com/emersion/go-sasl"
@@ -23,6 +24,7 @@ import (
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/admin"
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/dev"
 	"svc.plus/mailsrvd/config"
+	"svc.plus/mailsrvd/internal/acme/pebble"
 	"svc.plus/mailsrvd/smtpd/queue"
 )
 
@@ -385,7 +387,7 @@ func testPlaintext(t *testing.T, tr *trial) {
 // TestFurtherListeners: LMTP on a socket, metrics and health by HTTP.
 func TestFurtherListeners(t *testing.T) {
 	tr := startDev(t, func(s *dev.Site) {
-		edit(t, s.Config, "[listen]\n", "[listen]\nlmtp = \"./run/lmtp.sock\"\nmetrics = \"127.0.0.1:0\"\n")
+		edit(t, s.Config, "[listen]\n", "[listen]\nlmtp = \"./run/lmtp.sock\"\n")
 	})
 	conn, err := net.Dial("unix", tr.cfg.Listen.LMTP[0])
 	if err != nil {
@@ -427,6 +429,73 @@ func TestFurtherListeners(t *testing.T) {
 					t.Errorf("no metrics of %s", room)
 				}
 			}
+		}
+	}
+}
+
+// TestMessageIsFollowed: the id of the 250 answer leads to all that became of
+// the message, on the command line and on the status page.
+func TestMessageIsFollowed(t *testing.T) {
+	tr := startDev(t, nil)
+	if err := tr.submit(t, "alice", "alice@"+dev.Domain, "bob@"+dev.Domain, "friend@example.net"); err != nil {
+		t.Fatal(err)
+	}
+	_, stdout, _ := tr.command(t, "", "queue", "list", "--json")
+	var items []queue.Item
+	if err := json.Unmarshal([]byte(stdout), &items); err != nil || len(items) != 1 {
+		t.Fatalf("%v: %s", err, stdout)
+	}
+	for _, id := range []string{items[0].ID, items[0].Envelope.Trace} {
+		code, stdout, stderr := tr.command(t, "", "trace", id)
+		for _, want := range []string{"saved mail to INBOX", "queued", "message", "user=alice"} {
+			if code != 0 || !strings.Contains(stdout, want) {
+				t.Errorf("%s: exit %d, no %q in\n%s%s", id, code, want, stdout, stderr)
+			}
+		}
+	}
+	if code, _, stderr := tr.command(t, "", "trace", "m0000000000000"); code != 1 || !strings.Contains(stderr, "nothing is known") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	r, err := http.Get("http://" + tr.cfg.Listen.Status[0] + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	for _, want := range []string{items[0].ID, "friend@example.net", "held", items[0].Envelope.Trace, "Working."} {
+		if err != nil || !strings.Contains(string(b), want) {
+			t.Errorf("status page: %v, no %q in\n%s", err, want, b)
+		}
+	}
+}
+
+// TestCertificateOfItsOwn: a server without any certificate gets one from an
+// ACME server, and all listeners use it at once.
+func TestCertificateOfItsOwn(t *testing.T) {
+	p := pebble.Start(t, dev.Hostname+". A 127.0.0.1\n")
+	tr := startDev(t, func(s *dev.Site) {
+		edit(t, s.Config, "[tls]\ncertificate = \"cert.pem\"\nkey         = \"key.pem\"\n",
+			"[acme]\ndirectory = \""+p.Directory+"\"\nca_file = \""+p.CAFile+"\"\n")
+		edit(t, s.Config, "[listen]\n", "[listen]\nhttp = \"127.0.0.1:"+p.HTTPPort+"\"\n")
+	})
+	issuer := func(addr string) string {
+		c, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true, ServerName: dev.Hostname})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		return c.ConnectionState().PeerCertificates[0].Issuer.CommonName
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for !strings.Contains(issuer(tr.cfg.Listen.IMAPS[0]), "Pebble") {
+		if time.Now().After(deadline) {
+			t.Fatalf("the issuer is %q", issuer(tr.cfg.Listen.IMAPS[0]))
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	for _, addr := range []string{tr.cfg.Listen.Submissions[0], tr.cfg.Listen.HTTPS[0]} {
+		if i := issuer(addr); !strings.Contains(i, "Pebble") {
+			t.Errorf("%s: the issuer is %q", addr, i)
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/dev"
+	"svc.plus/mailsrvd/config"
 	"svc.plus/mailsrvd/internal/dns"
 	"svc.plus/mailsrvd/internal/peertest"
 	"svc.plus/mailsrvd/smtpd/queue"
@@ -171,9 +172,14 @@ type outgoing struct {
 func (n *internet) startOutgoing(more string) *outgoing {
 	n.t.Helper()
 	site := devSite(n.t)
+	cfg, err := config.Load(site.Config)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	// A socket reaches out of the network that the daemon is in.
+	edit(n.t, site.Config, cfg.Listen.Metrics[0], "./run/metrics")
 	edit(n.t, site.Config, "hold = true", "hold = false")
 	edit(n.t, site.Config, "[relay]", fmt.Sprintf("%s\n[dns]\nresolver = %q\n[relay]", more, n.resolver))
-	edit(n.t, site.Config, "[listen]", "[listen]\nmetrics = \"./run/metrics\"")
 	ca := filepath.Join(site.Dir, "authorities.pem")
 	n.ca.Write(ca)
 	o := &outgoing{trial: &trial{Site: site}, env: []string{"SSL_CERT_FILE=" + ca, "SSL_CERT_DIR=" + site.Dir + "/none"}}

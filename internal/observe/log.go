@@ -1,6 +1,7 @@
 // Package observe holds what makes the daemon visible from outside: the log
-// on standard error, trace ids that tie its lines together, the registry of
-// metrics, and the HTTP listener that serves metrics and health.
+// on standard error and the memory of its latest lines, trace ids that tie them
+// together, the registry of metrics, and the HTTP answers for metrics and
+// health.
 package observe
 
 import (

@@ -1,14 +1,8 @@
 package observe
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"log/slog"
-	"net"
 	"net/http"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -33,13 +27,9 @@ func NewRegistry(version string) *prometheus.Registry {
 // block.
 type Health func() error
 
-// HTTP serves /metrics (Prometheus and OpenMetrics) and /healthz.
-type HTTP struct {
-	server *http.Server
-}
-
-// NewHTTP makes the server. The log gets the errors of connections.
-func NewHTTP(g prometheus.Gatherer, health Health, log *slog.Logger) *HTTP {
+// Handler serves /metrics (Prometheus and OpenMetrics) and /healthz. The caller
+// may add to it before it serves.
+func Handler(g prometheus.Gatherer, health Health) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -51,23 +41,5 @@ func NewHTTP(g prometheus.Gatherer, health Health, log *slog.Logger) *HTTP {
 		w.WriteHeader(code)
 		json.NewEncoder(w).Encode(answer)
 	})
-	return &HTTP{&http.Server{
-		Handler:           mux,
-		ReadHeaderTimeout: 10 * time.Second,
-		WriteTimeout:      time.Minute,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}}
+	return mux
 }
-
-// Serve answers on l until Shutdown; then it returns nil.
-func (h *HTTP) Serve(l net.Listener) error {
-	if err := h.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving metrics: %w", err)
-	}
-	return nil
-}
-
-// Shutdown stops listening and waits for running requests until ctx ends.
-func (h *HTTP) Shutdown(ctx context.Context) error { return h.server.Shutdown(ctx) }

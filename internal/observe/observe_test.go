@@ -2,12 +2,11 @@ package observe
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -86,24 +85,6 @@ func TestTracesAreUniqueAndSortByTime(t *testing.T) {
 	}
 }
 
-// serveHTTP starts a server on loopback and returns its address.
-func serveHTTP(t *testing.T, health Health) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := NewHTTP(NewRegistry("v1"), health, slog.New(slog.DiscardHandler))
-	done := make(chan error)
-	go func() { done <- h.Serve(l) }()
-	t.Cleanup(func() {
-		if err := errors.Join(h.Shutdown(context.Background()), <-done); err != nil {
-			t.Error(err)
-		}
-	})
-	return "http://" + l.Addr().String()
-}
-
 func get(t *testing.T, url string) (int, string) {
 	t.Helper()
 	r, err := http.Get(url)
@@ -121,7 +102,9 @@ func get(t *testing.T, url string) (int, string) {
 func TestHTTPServesMetricsAndHealth(t *testing.T) {
 	sick := errors.New("queue directory is not writable")
 	var state error
-	url := serveHTTP(t, func() error { return state })
+	server := httptest.NewServer(Handler(NewRegistry("v1"), func() error { return state }))
+	defer server.Close()
+	url := server.URL
 	if code, body := get(t, url+"/metrics"); code != 200 || !strings.Contains(body, `mailsrvd_build_info{version="v1"} 1`) {
 		t.Errorf("metrics: %d\n%s", code, body)
 	}

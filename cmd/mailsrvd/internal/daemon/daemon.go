@@ -21,8 +21,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"svc.plus/mailsrvd/cmd/mailsrvd/internal/web"
 	"svc.plus/mailsrvd/config"
 	"svc.plus/mailsrvd/imapd"
+	"svc.plus/mailsrvd/internal/acme"
 	"svc.plus/mailsrvd/internal/asuser"
 	"svc.plus/mailsrvd/internal/listen"
 	"svc.plus/mailsrvd/internal/observe"
@@ -45,6 +47,8 @@ type Options struct {
 	// Ready is called once, when everything listens and the queue runs; nil for
 	// nothing.
 	Ready func(*Daemon)
+	// History has the latest lines of Logger; it may be nil.
+	History *observe.History
 	// FailureDelay is that of auth.Options.
 	FailureDelay time.Duration
 }
@@ -58,13 +62,16 @@ type Daemon struct {
 
 	registry *prometheus.Registry // of what lives through reloads
 	board    *switchboard
-	certs    *listen.Certificates // nil without [tls]
+	acme     *acme.Manager        // nil without [acme]
+	certs    *listen.Certificates // nil without [tls] and [acme]
 	index    *index.Index         // nil: no cache
 	stores   *maildir.Stores
 	queue    *queue.Queue
 	servers  []*server
 	raw      []net.Listener // opened, and not yet handed to a server
 
+	renewal   renewal
+	zones     atomic.Pointer[web.Zones]
 	logins    atomic.Value // string: why nobody can log in, "" if one can
 	reloading sync.Mutex   // one reload at a time
 	reloaded  atomic.Int64 // when the last one was, in Unix nanoseconds
@@ -81,7 +88,7 @@ type server struct {
 // New builds everything and opens the listeners, so that a Daemon that exists
 // can run. After an error nothing is left open.
 func New(ctx context.Context, o Options) (*Daemon, error) {
-	d := &Daemon{o: o, cfg: o.Config, log: o.Logger, started: time.Now(), registry: observe.NewRegistry(o.Version)}
+	d := &Daemon{o: o, cfg: o.Config, log: o.Logger, started: time.Now(), registry: observe.NewRegistry(o.Version), renewal: renewal{done: make(chan struct{}, 1)}}
 	if err := d.build(ctx); err != nil {
 		d.close()
 		return nil, err
@@ -93,10 +100,14 @@ func (d *Daemon) build(ctx context.Context) error {
 	if err := d.directories(); err != nil {
 		return err
 	}
+	if err := d.openACME(); err != nil {
+		return err
+	}
 	if err := d.loadCertificates(); err != nil {
 		return err
 	}
 	c := d.cfg
+	d.registry.MustRegister(d.zoneFindings())
 	d.openIndex()
 	d.stores = maildir.NewStores(maildir.Options{Separator: c.IMAP.Separator[0], Hostname: c.Hostname, Limits: d.quota, Logger: d.log, Registerer: d.registry, Index: d.index})
 	g, err := d.newGeneration(c, nil)
@@ -182,6 +193,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 		defer close(queueDone)
 		d.queue.Run(queueCtx)
 	}()
+	serving.Go(func() { d.watchZones(run) })
+	if d.acme != nil {
+		serving.Go(func() { d.acme.Run(run) })
+	}
 	d.notifyReady()
 	if d.o.Ready != nil {
 		d.o.Ready(d)
@@ -238,33 +253,6 @@ func (d *Daemon) close() {
 	if err := errors.Join(errs...); err != nil {
 		d.log.Error("closing", "err", err)
 	}
-}
-
-// loadCertificates reads the pairs of [tls] with the start-up groups.
-func (d *Daemon) loadCertificates() error {
-	pairs := certificatePairs(d.cfg)
-	if len(pairs) == 0 {
-		return nil
-	}
-	certs, err := listen.LoadCertificates(d.readFile, pairs...)
-	if err != nil {
-		return fmt.Errorf("%s: %w", d.cfg.Where("tls.certificate"), err)
-	}
-	if err := certs.Check(time.Now(), d.cfg.Hostname); err != nil {
-		d.log.Warn("certificate", "err", err)
-	}
-	d.certs = certs
-	d.registry.MustRegister(d.expiry())
-	return nil
-}
-
-func certificatePairs(c *config.Config) []listen.Pair {
-	var out []listen.Pair
-	_, pairs := c.TLS.Pairs()
-	for _, p := range pairs {
-		out = append(out, listen.Pair(p))
-	}
-	return out
 }
 
 // readFile reads a file with the groups that the process had at its start.

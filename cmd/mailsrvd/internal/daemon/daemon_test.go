@@ -43,7 +43,7 @@ func newDaemon(t *testing.T) *Daemon {
 		t.Fatal(err)
 	}
 	text := string(b)
-	for _, port := range []string{"525", "587", "465", "143", "993"} {
+	for _, port := range []string{"525", "587", "465", "143", "993", "443", "925", "980"} {
 		text = strings.Replace(text, "127.0.0.1:2"+port, "./run/"+port, 1)
 	}
 	if err := os.WriteFile(site.Config, []byte(text), 0o600); err != nil {
@@ -243,12 +243,12 @@ func TestStatusAndMetricsOfWhatRuns(t *testing.T) {
 	for _, l := range s.Listeners {
 		names[l.Name] = true
 	}
-	for _, want := range []string{"mx", "submission", "submissions", "imap", "imaps", "sendmail", "control", "lda"} {
+	for _, want := range []string{"mx", "submission", "submissions", "imap", "imaps", "sendmail", "control", "lda", "https", "metrics", "status"} {
 		if !names[want] {
 			t.Errorf("no listener %s in %v", want, names)
 		}
 	}
-	if names["lmtp"] || names["metrics"] {
+	if names["lmtp"] || names["http"] {
 		t.Error("a listener that is switched off")
 	}
 	_, err1 := d.registry.Gather()

@@ -61,7 +61,10 @@ func (d *Daemon) watch(ctx context.Context) {
 			d.notifyReloading()
 			d.Reload(ctx) // logs its error
 			d.notifyReady()
-		case <-tick.C:
+		case <-d.renewal.done:
+			d.refreshCertificates(time.Now())
+		case now := <-tick.C:
+			d.refreshCertificates(now)
 			state := "STATUS=" + d.summary()
 			if watchdog {
 				state += "\n" + sd.SdNotifyWatchdog

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"reflect"
 	"strings"
@@ -88,23 +87,6 @@ func (d *Daemon) reload(ctx context.Context) error {
 	return nil
 }
 
-func (d *Daemon) reloadCertificates(c *config.Config) error {
-	pairs := certificatePairs(c)
-	switch {
-	case d.certs == nil && len(pairs) == 0:
-		return nil
-	case d.certs == nil || len(pairs) == 0:
-		return fmt.Errorf("%s: switching TLS on or off needs a restart", c.Where("tls.certificate"))
-	}
-	if err := d.certs.Reload(pairs...); err != nil {
-		return fmt.Errorf("%s: %w", c.Where("tls.certificate"), err)
-	}
-	if err := d.certs.Check(time.Now(), c.Hostname); err != nil {
-		d.log.Warn("certificate", "err", err)
-	}
-	return nil
-}
-
 // needRestart names the keys and sections that differ and that a reload does
 // not take over.
 func needRestart(old, c *config.Config) []string {
@@ -119,6 +101,7 @@ func needRestart(old, c *config.Config) []string {
 		{"run_dir", old.RunDir, c.RunDir},
 		{"user", old.User, c.User},
 		{"[listen]", old.Listen, c.Listen},
+		{"[acme]", old.ACME, c.ACME},
 		{"tls.min_version", old.TLS.MinVersion(), c.TLS.MinVersion()},
 		{"mail.location", old.Mail.Location, c.Mail.Location},
 		{"mail.message_size_limit", old.Mail.MessageSizeLimit, c.Mail.MessageSizeLimit},

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os/user"
 	"slices"
@@ -14,11 +15,8 @@ import (
 	"svc.plus/mailsrvd/imapd"
 	"svc.plus/mailsrvd/internal/control"
 	"svc.plus/mailsrvd/internal/listen"
-	"svc.plus/mailsrvd/internal/observe"
 	"svc.plus/mailsrvd/lda"
 	"svc.plus/mailsrvd/smtpd"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // buildServers makes a server for each protocol; open gives them listeners.
@@ -30,11 +28,7 @@ func (d *Daemon) buildServers() error {
 		return err
 	}
 	d.buildControl()
-	h := observe.NewHTTP(prometheus.Gatherers{d.registry, d.board}, d.Health, d.log)
-	d.servers = append(d.servers, &server{name: "metrics",
-		serve:    func(_ context.Context, l net.Listener) error { return h.Serve(l) },
-		shutdown: h.Shutdown,
-	})
+	d.buildWeb()
 	return nil
 }
 
@@ -119,9 +113,8 @@ func (d *Daemon) buildIMAP() error {
 // administrator, lda for whoever may deliver.
 func (d *Daemon) buildControl() {
 	handlers := admin.QueueHandlers(d.queue)
-	for name, h := range admin.StatusHandlers(d.Status, d.Reload) {
-		handlers[name] = h
-	}
+	maps.Copy(handlers, admin.StatusHandlers(d.Status, d.Reload))
+	maps.Copy(handlers, admin.TraceHandlers(d.o.History))
 	ctl := control.New(control.Options{Handlers: handlers, Logger: d.log})
 	handover := func(ctx context.Context, c *control.Call) (any, error) {
 		return d.board.live.Load().agent.Handover(lda.HandoverOptions{
@@ -168,8 +161,12 @@ func (d *Daemon) plan(name string) plan {
 		p.limited, p.refusal = true, smtpd.Refusal(d.cfg.Hostname)
 	case "imap", "imaps":
 		p.limited, p.refusal = true, "* BYE Too many connections, try again later\r\n"
+	case "https", "http":
+		p.limited = true
 	case "sendmail": // the kernel says who connects, and everybody may send
 		p.addresses, p.unix = []string{d.cfg.Socket(name)}, listen.Unix{Mode: 0o666}
+	case "status":
+		p.unix = listen.Unix{Mode: 0o600}
 	case "control":
 		p.addresses, p.unix = []string{d.cfg.Socket(name)}, listen.Unix{Mode: 0o600}
 	case "lda":
@@ -181,6 +178,8 @@ func (d *Daemon) plan(name string) plan {
 			p.tls = d.smtpTLS()
 		case "imaps":
 			p.tls = d.imapTLS()
+		case "https":
+			p.tls = d.webTLS()
 		}
 	}
 	return p
@@ -236,7 +235,7 @@ func (d *Daemon) listenError(name string, err error) error {
 // wrap gives a listener limits, tracking and TLS. Our own sockets need none.
 func (d *Daemon) wrap(name string, p plan, raw net.Listener) net.Listener {
 	switch name {
-	case "control", "lda", "metrics":
+	case "control", "lda", "metrics", "status":
 		return raw
 	}
 	o := listen.Options{Name: name, TLS: p.tls, HandshakeTimeout: d.cfg.Limits.Handshake, Logger: d.log, Registerer: d.registry}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/admin"
@@ -78,12 +77,4 @@ func (d *Daemon) checkLogins(ctx context.Context, c *config.Config) {
 		d.log.Error("nobody can log in", "err", err)
 	}
 	d.logins.Store(why)
-}
-
-// expiry is a metric: when the first certificate ends.
-func (d *Daemon) expiry() prometheus.Collector {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "mailsrvd_tls_certificate_not_after_seconds",
-		Help: "When the first of the certificates ends, in Unix time.",
-	}, func() float64 { return float64(d.certs.NotAfter().Unix()) })
 }

@@ -22,7 +22,8 @@ const (
 // Users are the two accounts.
 var Users = []string{"alice", "bob"}
 
-// DefaultPortBase gives the ports 2587, 2465, 2143, 2993 and, for the MX, 2525.
+// DefaultPortBase gives the ports 2587, 2465, 2143, 2993, 2443, for the MX 2525,
+// for metrics 2925 and for the status page 2980.
 const DefaultPortBase = 2000
 
 // Site is a directory made for trials.
@@ -132,6 +133,9 @@ submission  = %q
 submissions = %q
 imap        = %q
 imaps       = %q
+https       = %q
+metrics     = %q
+status      = %q
 
 [tls]
 certificate = "cert.pem"
@@ -152,7 +156,7 @@ key      = "dkim/%s.%s.key"
 
 [relay]
 hold = true     # nothing leaves this machine
-`, Hostname, Domain, port(525), port(587), port(465), port(143), port(993), Domain, Selector, Domain, Selector)
+`, Hostname, Domain, port(525), port(587), port(465), port(143), port(993), port(443), port(925), port(980), Domain, Selector, Domain, Selector)
 }
 
 // users makes the passwd-file, and keeps the passwords beside it for the next

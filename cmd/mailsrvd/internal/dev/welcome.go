@@ -8,7 +8,7 @@ import (
 )
 
 // Ports are where the site listens, as "host:port".
-type Ports struct{ MX, Submission, Submissions, IMAP, IMAPS string }
+type Ports struct{ MX, Submission, Submissions, IMAP, IMAPS, HTTPS, Metrics, Status string }
 
 var instructions = template.Must(template.New("").Parse(`
 mailsrvd dev is ready in {{.Dir}}. Ctrl-C stops it; mail and passwords stay there.
@@ -19,6 +19,9 @@ mailsrvd dev is ready in {{.Dir}}. Ctrl-C stops it; mail and passwords stay ther
 Mail client:  IMAP {{.Ports.IMAPS}} (TLS) or {{.Ports.IMAP}} (STARTTLS)
               SMTP {{.Ports.Submissions}} (TLS) or {{.Ports.Submission}} (STARTTLS)
               the certificate to trust is {{.Dir}}/cert.pem
+Status page:  http://{{.Ports.Status}}/; metrics: http://{{.Ports.Metrics}}/metrics
+Settings that mail programs fetch:
+  curl --cacert {{.Dir}}/cert.pem 'https://{{.Ports.HTTPS}}/mail/config-v1.1.xml?emailaddress=alice@{{.Domain}}'
 
 Send a message as alice to bob:
   swaks --server {{.Ports.Submission}} --tls --auth PLAIN --auth-user alice --auth-password {{.Password "alice"}} \

@@ -1,0 +1,89 @@
+package zone
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"svc.plus/mailsrvd/config"
+	"svc.plus/mailsrvd/dkim"
+	"svc.plus/mailsrvd/internal/dns"
+)
+
+// Of gives the domains of the configuration, or those that are named. It reads
+// their keys.
+func Of(c *config.Config, names ...string) ([]Domain, error) {
+	if len(names) == 0 {
+		names = c.Domains
+	}
+	addresses := PublicAddresses()
+	var out []Domain
+	for _, name := range names {
+		if name = strings.ToLower(name); !slices.Contains(c.Domains, name) {
+			return nil, fmt.Errorf("%s is not one of domains (%s)", name, c.Where("domains"))
+		}
+		d := Domain{
+			Name: name, Hostname: c.Hostname, Addresses: addresses, Postmaster: "postmaster",
+			Submission: config.Port(c.Listen.Submission), Submissions: config.Port(c.Listen.Submissions),
+			IMAP: config.Port(c.Listen.IMAP), IMAPS: config.Port(c.Listen.IMAPS),
+		}
+		for i, k := range c.DKIM {
+			if k.Domain != name {
+				continue
+			}
+			key, err := dkim.LoadKey(k.Key)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", c.Where(fmt.Sprintf("dkim[%d].key", i)), err)
+			}
+			d.Keys = append(d.Keys, Key{Selector: k.Selector, Key: key})
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+// CheckAll checks the domains of the configuration, or those that are named,
+// within two minutes.
+func CheckAll(ctx context.Context, c *config.Config, names ...string) ([]Finding, error) {
+	domains, err := Of(c, names...)
+	if err != nil {
+		return nil, err
+	}
+	r, err := dns.NewSystem(c.DNS.Resolver)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	var findings []Finding
+	for _, d := range domains {
+		findings = append(findings, d.Check(ctx, r, FetchPolicy)...)
+	}
+	return findings, nil
+}
+
+// FetchPolicy reads an MTA-STS policy: at most 64 KiB, without redirects (RFC
+// 8461 section 3.3).
+func FetchPolicy(ctx context.Context, url string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("the answer is %s", resp.Status)
+	}
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	return string(b), err
+}
