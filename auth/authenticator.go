@@ -19,6 +19,7 @@ type Authenticator struct {
 	o        Options
 	domains  domainSet
 	cache    *cache
+	lookups  lookups
 	throttle *throttle
 	flight   singleflight.Group // equal attempts at the same time ask once
 	metrics  metrics
@@ -199,11 +200,14 @@ func (a *Authenticator) mayHaveMail(acct Account) error {
 // Lookup finds the account that a name or an address with a local domain
 // belongs to, without a password: for delivery. It returns ErrNoUser when there
 // is none that may have mail; any other error is an *Error that may heal. Plus
-// details are not taken off.
+// details are not taken off. What was found is remembered for a second.
 func (a *Authenticator) Lookup(ctx context.Context, address string) (Account, error) {
 	name, err := a.domains.userName(address)
 	if err != nil {
 		return Account{}, fmt.Errorf("%w: %w", ErrNoUser, err)
+	}
+	if acct, ok := a.lookups.get(name); ok {
+		return acct, nil
 	}
 	acct, err := a.o.Backend.Lookup(ctx, name)
 	if lower := strings.ToLower(name); errors.Is(err, ErrNoUser) && lower != name {
@@ -218,11 +222,15 @@ func (a *Authenticator) Lookup(ctx context.Context, address string) (Account, er
 	if err := a.mayHaveMail(acct); err != nil {
 		return Account{}, fmt.Errorf("%w: %w", ErrNoUser, err)
 	}
+	a.lookups.put(name, acct)
 	return acct, nil
 }
 
-// Forget empties the memory of good passwords, as on a reload.
-func (a *Authenticator) Forget() { a.cache.forget() }
+// Forget empties the memory of good passwords and of accounts, as on a reload.
+func (a *Authenticator) Forget() {
+	a.cache.forget()
+	a.lookups.forget()
+}
 
 // report writes the log line and the metrics of one attempt. The texts and the
 // order of the first attributes are fixed: deploy/fail2ban reads them. "auth

@@ -344,6 +344,34 @@ func TestLookup(t *testing.T) {
 	}
 }
 
+// What a delivery asks several times is asked once; who is new or was taken away
+// is seen within a second.
+func TestLookupRemembersForASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := fake(t, nil)
+		ask := func(name string, want bool, questions int) {
+			t.Helper()
+			if _, err := a.Lookup(t.Context(), name); (err == nil) != want {
+				t.Errorf("%s: %v", name, err)
+			}
+			if b.lookups != questions {
+				t.Errorf("%s: the back end was asked %d times, want %d", name, b.lookups, questions)
+			}
+		}
+		ask("support", true, 1)
+		ask("support@svc.plus", true, 1)
+		ask("fresh", false, 2)
+		b.set("fresh", func(u *fakeUser) { *u = user("fresh", 1010, "x") })
+		ask("fresh", true, 3)
+		time.Sleep(lookupTTL)
+		delete(b.users, "support")
+		ask("support", false, 4)
+		ask("fresh", true, 5)
+		a.Forget()
+		ask("fresh", true, 6)
+	})
+}
+
 func TestOptionsCheckTellsAllProblems(t *testing.T) {
 	err := Options{Domains: []string{"good.example", "bad domain", "a..b"}, MinUID: -1, CacheTTL: 2 * time.Hour,
 		FailureDelay: time.Minute, MaxPerNetwork: -1, AllowNets: []netip.Prefix{{}}}.Check(t.Context())

@@ -1,7 +1,6 @@
 package passwdfile
 
 import (
-	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -13,9 +12,12 @@ type Quota struct {
 	Messages int64
 }
 
-// Quota returns the quota of an account; false if the file sets none for it.
-func (b *Backend) Quota(ctx context.Context, name string) (Quota, bool) {
-	e, ok := b.entry(ctx, name)
+// Quota returns the quota of an account; false if the file sets none for it. The
+// file is not looked at again: that was done when the account was looked up.
+func (b *Backend) Quota(name string) (Quota, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e, ok := b.users[name]
 	if !ok || e.Quota == nil {
 		return Quota{}, false
 	}

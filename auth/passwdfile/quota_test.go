@@ -35,11 +35,11 @@ func TestQuotaOfAccount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if q, ok := b.Quota(t.Context(), "a"); !ok || q != (Quota{1 << 30, 7}) {
+	if q, ok := b.Quota("a"); !ok || q != (Quota{1 << 30, 7}) {
 		t.Errorf("a has %+v, %v", q, ok)
 	}
 	for _, name := range []string{"b", "nobody"} {
-		if q, ok := b.Quota(t.Context(), name); ok {
+		if q, ok := b.Quota(name); ok {
 			t.Errorf("%s has %+v", name, q)
 		}
 	}

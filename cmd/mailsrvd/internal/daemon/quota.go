@@ -1,8 +1,6 @@
 package daemon
 
 import (
-	"context"
-
 	"svc.plus/mailsrvd/auth/passwdfile"
 	"svc.plus/mailsrvd/internal/asuser"
 	"svc.plus/mailsrvd/maildir"
@@ -16,7 +14,7 @@ func (d *Daemon) quota(owner asuser.Owner, _ string) maildir.Limits {
 	}
 	g := d.board.live.Load()
 	if b, ok := g.auth.backend.(*passwdfile.Backend); ok {
-		if q, ok := b.Quota(context.Background(), owner.Name); ok {
+		if q, ok := b.Quota(owner.Name); ok {
 			return maildir.Limits(q)
 		}
 	}

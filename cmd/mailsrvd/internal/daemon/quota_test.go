@@ -48,6 +48,10 @@ func TestQuotaComesFromConfigurationAndAccount(t *testing.T) {
 	if err := os.WriteFile(path, []byte(strings.Replace(string(b), line, own, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	g.auth.Forget() // else a second later
+	if _, err := g.auth.Lookup(ctx, name); err != nil {
+		t.Fatal(err)
+	}
 	if got := d.quota(a.Owner, ""); got != (maildir.Limits{Storage: 1 << 20}) {
 		t.Errorf("limits of the account: %+v", got)
 	}
