@@ -37,7 +37,7 @@ func DropGroups() (*Groups, error) {
 // for PAM, which reads /etc/shadow, and for key files of the daemon's group.
 // fn must not start goroutines for such work.
 func (g *Groups) Do(fn func() error) error {
-	if g == nil || !g.dropped {
+	if g == nil || !g.dropped || len(g.ids) == 0 {
 		return fn()
 	}
 	runtime.LockOSThread()
