@@ -37,16 +37,21 @@ func (a *Agent) Deliver(ctx context.Context, env message.Envelope, c *message.Co
 		}
 		return errs
 	}
+	all := batches(to)
+	work := func(b *batch) {
+		err := a.deliverBatch(ctx, env, c, facts, b)
+		for _, i := range b.indexes {
+			errs[i] = err
+		}
+	}
+	if len(all) == 1 { // as most often: no other thread is woken for it
+		work(all[0])
+		return errs
+	}
 	var group errgroup.Group
 	group.SetLimit(a.o.Concurrency)
-	for _, b := range batches(to) {
-		group.Go(func() error {
-			err := a.deliverBatch(ctx, env, c, facts, b)
-			for _, i := range b.indexes {
-				errs[i] = err
-			}
-			return nil
-		})
+	for _, b := range all {
+		group.Go(func() error { work(b); return nil })
 	}
 	group.Wait()
 	return errs
