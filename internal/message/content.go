@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 )
 
 // Content is a message as it travels: re-readable, immutable, never copied per
@@ -43,10 +44,19 @@ func Spool(r io.Reader, dir string, memory, limit int64) (*Content, error) {
 	if limit > 0 {
 		r = &capReader{r: r, left: limit}
 	}
-	var buf bytes.Buffer
-	if _, err := io.CopyN(&buf, r, memory); err == io.EOF {
+	block := spoolBlocks.Get().(*[spoolBlock]byte)
+	defer spoolBlocks.Put(block)
+	n, err := fill(block[:min(memory, spoolBlock)], r)
+	var buf bytes.Buffer // as long as it has to be, once, for most messages
+	buf.Grow(n)
+	buf.Write(block[:n])
+	if err == nil {
+		_, err = io.CopyN(&buf, r, memory-int64(n))
+	}
+	if err == io.EOF {
 		return FromBytes(buf.Bytes()), nil
-	} else if err != nil {
+	}
+	if err != nil {
 		return nil, err
 	}
 	f, err := os.CreateTemp(dir, "spool")
@@ -54,12 +64,28 @@ func Spool(r io.Reader, dir string, memory, limit int64) (*Content, error) {
 		return nil, fmt.Errorf("spooling a message: %w", err)
 	}
 	os.Remove(f.Name())
-	n, err := io.Copy(f, io.MultiReader(&buf, r))
+	size, err := io.Copy(f, io.MultiReader(&buf, r))
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
-	return &Content{body: f, size: n, file: f}, nil
+	return &Content{body: f, size: size, file: f}, nil
+}
+
+// spoolBlock is how much of a message is read before its length is guessed.
+const spoolBlock = 64 << 10
+
+var spoolBlocks = sync.Pool{New: func() any { return new([spoolBlock]byte) }}
+
+// fill reads until b is full. Unlike io.ReadFull it tells the end, io.EOF, from
+// what the reader calls an unexpected one: a message that was cut.
+func fill(b []byte, r io.Reader) (n int, err error) {
+	for n < len(b) && err == nil {
+		var m int
+		m, err = r.Read(b[n:])
+		n += m
+	}
+	return n, err
 }
 
 // capReader fails with ErrTooBig once more than left bytes have come.

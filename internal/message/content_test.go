@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 func TestSpoolKeepsBytesInMemoryAndInFile(t *testing.T) {
@@ -43,10 +44,43 @@ func TestSpoolRefusesMoreThanTheLimit(t *testing.T) {
 }
 
 func TestSpoolPassesReadErrors(t *testing.T) {
-	boom := errors.New("boom")
-	r := io.MultiReader(strings.NewReader("abc"), errReader{boom})
-	if _, err := Spool(r, t.TempDir(), 1, 0); !errors.Is(err, boom) {
-		t.Errorf("err = %v", err)
+	// io.ErrUnexpectedEOF is what a message is cut with: no end like another.
+	for _, boom := range []error{errors.New("boom"), io.ErrUnexpectedEOF} {
+		for _, memory := range []int64{1, 10, 1 << 20} {
+			for _, text := range []string{"", "abc", strings.Repeat("x", spoolBlock), strings.Repeat("x", spoolBlock+1)} {
+				r := io.MultiReader(strings.NewReader(text), errReader{boom})
+				if _, err := Spool(r, t.TempDir(), memory, 0); !errors.Is(err, boom) {
+					t.Errorf("%d bytes, memory %d: err = %v", len(text), memory, err)
+				}
+			}
+		}
+	}
+}
+
+func TestSpoolAcrossTheFirstBlock(t *testing.T) {
+	for _, size := range []int{0, 1, spoolBlock - 1, spoolBlock, spoolBlock + 1, 3 * spoolBlock} {
+		text := strings.Repeat("0123456789abcde\n", size/16+1)[:size]
+		for _, memory := range []int64{1, spoolBlock, 1 << 20} {
+			c, err := Spool(iotest.DataErrReader(strings.NewReader(text)), t.TempDir(), memory, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := io.ReadAll(c.NewReader())
+			if err != nil || string(b) != text {
+				t.Errorf("%d bytes, memory %d: read %d, %v", size, memory, len(b), err)
+			}
+			c.Close()
+		}
+	}
+}
+
+func BenchmarkSpool(b *testing.B) {
+	text := strings.Repeat("0123456789abcde\n", 1024)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Spool(strings.NewReader(text), "", 1<<20, 0); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 
