@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"net/mail"
 	"strconv"
 	"strings"
 
@@ -28,6 +29,15 @@ func domainName(s string) error {
 	}
 	if a, err := idna.Lookup.ToASCII(s); err != nil || len(a) > 253 || strings.ContainsAny(s, "/@: ") {
 		return faultf(mend, "%q is not a domain name", s)
+	}
+	return nil
+}
+
+// mailAddress accepts a plain address.
+func mailAddress(s string) error {
+	a, err := mail.ParseAddress(s)
+	if err != nil || a.Address != s {
+		return faultf(`write it as in "postmaster@example.org"`, "%q is not a mail address", s)
 	}
 	return nil
 }

@@ -30,6 +30,7 @@ type Config struct {
 	DKIM       []DKIM
 	Queue      Queue
 	Relay      Relay
+	TLSReports TLSReports
 	DNS        DNS
 	Aliases    Aliases
 	Inbound    Inbound
@@ -55,6 +56,7 @@ func (c *Config) sections() []section {
 		dkimSection(&c.DKIM),
 		c.Queue.section(),
 		c.Relay.section(),
+		c.TLSReports.section(),
 		c.DNS.section(),
 		c.Aliases.section(), c.Aliases.domainSection(),
 		c.Inbound.section(),

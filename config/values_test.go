@@ -98,6 +98,10 @@ tls = "required"
 hold = true
 mta_sts = false
 dane = false
+[tls_reports]
+send = true
+organization = "Example Ltd"
+contact = "TLS@Example.org"
 [dns]
 resolver = "127.0.0.1:53"
 [aliases]
@@ -151,6 +155,7 @@ format = "json"
 		{fmt.Sprint(c.DKIM), "[{example.org sel /e/dk}]"},
 		{c.Queue, Queue{72 * time.Hour, 2 * time.Minute, 3 * time.Hour, 0}},
 		{c.Relay, Relay{"smart.example:587", "ru", "/e/rp", "required", true, false, false}},
+		{c.TLSReports, TLSReports{true, "Example Ltd", "tls@example.org"}},
 		{c.DNS.Resolver, "127.0.0.1:53"},
 		{fmt.Sprint(c.Aliases), "{/e/al true [{second.example /e/al2}]}"},
 		{c.Inbound, Inbound{"off", "off", "off", "auth.example"}},

@@ -140,6 +140,21 @@ func (ck *checker) dane(context.Context) {
 	}
 }
 
+// tlsReports warns of reports that nobody would believe.
+func (ck *checker) tlsReports(context.Context) {
+	if !ck.cfg.TLSReports.Send {
+		return
+	}
+	contact := ck.cfg.ReportContact()
+	domain := contact[strings.LastIndexByte(contact, '@')+1:]
+	for _, d := range ck.cfg.DKIM {
+		if d.Domain == domain || strings.HasSuffix(domain, "."+d.Domain) {
+			return
+		}
+	}
+	ck.warnAt("tls_reports.contact", "no [[dkim]] key signs for "+domain+", and reports by mail that are not signed are ignored (RFC 8460 section 3)", "mailsrvd dkim genkey "+domain)
+}
+
 // rooms asks the rooms that look at more than single keys.
 func (ck *checker) rooms(ctx context.Context) {
 	for _, p := range daemon.Check(ctx, ck.cfg) {

@@ -153,6 +153,9 @@ func TestCheckFindsWhatTheConfigurationNames(t *testing.T) {
 		{"DANE without a resolver here", func(t *testing.T, s *dev.Site) {
 			edit(t, s.Config, "hold = true", "dane = true\n[dns]\nresolver = \"192.0.2.1:53\"")
 		}, "relay.dane", "192.0.2.1:53 is not on this host", "127.0.0.1:53", true},
+		{"TLS reports that nobody signs", func(t *testing.T, s *dev.Site) {
+			edit(t, s.Config, "[relay]", "[tls_reports]\nsend = true\ncontact = \"tls@other.test\"\n[relay]")
+		}, "tls_reports.contact", "no [[dkim]] key signs for other.test", "genkey other.test", true},
 		{"bad senders", func(t *testing.T, s *dev.Site) {
 			edit(t, s.Config, "[relay]", "[submission]\nsenders_file = \"senders\"\n[relay]")
 			os.WriteFile(s.Dir+"/senders", []byte("alice: x@\n"), 0o600)

@@ -25,6 +25,8 @@ var plan = map[string][]string{
 	// Policies of TLS for the relay, each a relay.Policy.
 	"smtpd/relay/mtasts": {"smtpd/relay"},
 	"smtpd/relay/dane":   {"smtpd/relay"},
+	// What came of TLS, told to the destinations.
+	"smtpd/relay/tlsrpt": {"smtpd/relay"},
 	"imapd":              {"imapd/wire", "maildir", "maildir/index", "auth"},
 	"imapd/wire":         {},
 	"imapd/pop3":         {"maildir", "auth"},

@@ -26,6 +26,9 @@ type Envelope struct {
 	SMTPUTF8 bool `json:"smtputf8,omitempty"`
 	// RequireTLS is the REQUIRETLS parameter (RFC 8689).
 	RequireTLS bool `json:"require_tls,omitempty"`
+	// TLSOptional lets the message go without the TLS that its destination's
+	// policy wants (RFC 8689 section 5, RFC 8460 section 5.3).
+	TLSOptional bool `json:"tls_optional,omitempty"`
 	// Ret is "FULL", "HDRS" or empty, and EnvID the sender's identifier, decoded
 	// from xtext (RFC 3461 sections 4.3 and 4.4).
 	Ret   string `json:"ret,omitempty"`

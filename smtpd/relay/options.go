@@ -24,9 +24,12 @@ type Options struct {
 	Resolver *dns.Resolver
 	// Smarthost takes all mail, if its Addr is set.
 	Smarthost Smarthost
-	// Policy says what a host of a domain demands of TLS; nil means
-	// opportunistic everywhere.
+	// Policy says what we demand of TLS with a host of a domain; nil means
+	// nothing.
 	Policy Policy
+	// Published says what the domain itself demands, which some messages go
+	// without (message.Envelope.TLSOptional). Of equal ones it wins over Policy.
+	Published Policy
 	// RootCAs verify certificates; nil means the system's.
 	RootCAs *x509.CertPool
 	// Port is where mail exchangers listen; 0 means 25.
@@ -117,7 +120,10 @@ func (o Options) withDefaults() Options {
 	set(&t.Block, 3*time.Minute)
 	set(&t.End, 10*time.Minute)
 	if o.Policy == nil {
-		o.Policy = func(context.Context, string, Host) (Requirement, error) { return Requirement{}, nil }
+		o.Policy = Strictest()
+	}
+	if o.Published == nil {
+		o.Published = Strictest()
 	}
 	if o.Self == nil {
 		o.Self = SelfAddrs

@@ -84,6 +84,7 @@ type Requirement struct {
 	SecureMX bool
 
 	plain bool // no TLS, even if it is offered
+	quiet bool // no report: it would be on the delivery of a report
 }
 
 // stricter is q with what more demands beyond it.

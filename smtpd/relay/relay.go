@@ -18,7 +18,9 @@ import (
 type Relay struct {
 	o    Options
 	name string // our host name, as A-labels
-	pool pool
+	// policy is all that is demanded of a mail exchanger.
+	policy Policy
+	pool   pool
 
 	sessions *prometheus.CounterVec // by result
 	results  *prometheus.CounterVec // recipients, by result
@@ -35,7 +37,7 @@ func New(o Options) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Relay{o: o, name: name, pool: pool{idle: map[poolKey][]*pooled{}, keep: o.IdleTimeout}}
+	r := &Relay{o: o, name: name, policy: Strictest(o.Published, o.Policy), pool: pool{idle: map[poolKey][]*pooled{}, keep: o.IdleTimeout}}
 	r.sessions = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "mailsrvd", Subsystem: "relay", Name: "sessions_total",
 		Help: "Connections to other hosts, by result: opened, reused, failed."}, []string{"result"})
 	r.results = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "mailsrvd", Subsystem: "relay", Name: "recipients_total",
@@ -294,8 +296,12 @@ func (r *Relay) requirement(ctx context.Context, c candidate, env *message.Envel
 	if c.smart {
 		q = r.o.Smarthost.requirement()
 	} else {
+		policy := r.policy
+		if env.TLSOptional && !env.RequireTLS {
+			policy = r.o.Policy
+		}
 		var err error
-		if q, err = r.o.Policy(ctx, c.domain, c.Host); err != nil {
+		if q, err = policy(ctx, c.domain, c.Host); err != nil {
 			var st *status.Error
 			if !errors.As(err, &st) {
 				st = status.Wrap(err, 451, 7, 5, "The TLS policy of "+c.domain+" cannot be met at "+c.Name)
@@ -303,6 +309,7 @@ func (r *Relay) requirement(ctx context.Context, c candidate, env *message.Envel
 			r.observe(c, q, nil, cmp.Or(q.Flaw, InvalidTLS), cmp.Or(q.Reason, tlsReason(err)))
 			return q, &failure{err: st, remote: c.remote()}
 		}
+		q.quiet = env.TLSOptional
 	}
 	if env.RequireTLS {
 		if !c.smart && !q.SecureMX && !c.SecureMX {

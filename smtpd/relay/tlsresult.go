@@ -75,7 +75,7 @@ func FailureOf(err error) TLSFailure {
 // observe counts what came of TLS and tells Options.Observe. A smarthost is of
 // our own settings: no report is about it.
 func (r *Relay) observe(c candidate, q Requirement, local net.Addr, f TLSFailure, reason string) {
-	if c.smart {
+	if c.smart || q.quiet {
 		return
 	}
 	if f == "" && q.Flaw != "" {

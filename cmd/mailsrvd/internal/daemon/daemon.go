@@ -32,6 +32,7 @@ import (
 	"svc.plus/mailsrvd/maildir/index"
 	"svc.plus/mailsrvd/smtpd"
 	"svc.plus/mailsrvd/smtpd/queue"
+	"svc.plus/mailsrvd/smtpd/relay/tlsrpt"
 )
 
 // Options are what a Daemon gets from its process.
@@ -67,6 +68,7 @@ type Daemon struct {
 	index    *index.Index         // nil: no cache
 	stores   *maildir.Stores
 	queue    *queue.Queue
+	reports  *tlsrpt.Collector
 	servers  []*server
 	raw      []net.Listener // opened, and not yet handed to a server
 
@@ -115,6 +117,9 @@ func (d *Daemon) build(ctx context.Context) error {
 		return err
 	}
 	d.board = newSwitchboard(g)
+	if d.reports, err = d.tlsReports(); err != nil {
+		return err
+	}
 	d.checkLogins(ctx, c)
 	if d.queue, err = queue.Open(d.queueOptions()); err != nil {
 		return fmt.Errorf("%s: %w", c.Where("state_dir"), err)
@@ -188,11 +193,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	d.raw = nil
 	queueCtx, stopQueue := context.WithCancel(work)
-	queueDone := make(chan struct{})
-	go func() {
-		defer close(queueDone)
-		d.queue.Run(queueCtx)
-	}()
+	var sending sync.WaitGroup
+	sending.Go(func() { d.queue.Run(queueCtx) })
+	sending.Go(func() { d.reports.Run(queueCtx) })
 	serving.Go(func() { d.watchZones(run) })
 	if d.acme != nil {
 		serving.Go(func() { d.acme.Run(run) })
@@ -207,7 +210,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.log.Info("stopping", "drain", drainTime)
 	d.shutdown(work)
 	stopQueue()
-	<-queueDone
+	sending.Wait()
 	stopWork()
 	serving.Wait()
 	d.log.Info("stopped")

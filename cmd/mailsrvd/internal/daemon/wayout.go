@@ -36,6 +36,7 @@ func (d *Daemon) wayOut(c *config.Config, reg prometheus.Registerer) (wayOut, er
 		return nil, err
 	}
 	o.Logger, o.Registerer = d.log, reg
+	o.Observe = func(r relay.TLSResult) { d.reports.Observe(r) }
 	return relay.New(o)
 }
 
@@ -50,15 +51,14 @@ func relayOptions(c *config.Config, log *slog.Logger) (relay.Options, error) {
 		return relay.Options{}, err
 	}
 	return relay.Options{
-		Hostname: c.Hostname, Resolver: resolver, Policy: tlsPolicy(c, resolver, log),
+		Hostname: c.Hostname, Resolver: resolver, Policy: ours(c), Published: published(c, resolver, log),
 		Smarthost: relay.Smarthost{Addr: c.Relay.Smarthost, User: c.Relay.User, Password: password, TLS: relay.TLSMode(c.Relay.TLS)},
 	}, nil
 }
 
-// tlsPolicy is what the destinations publish and what [relay] tls says for all
-// mail exchangers, whichever is stricter. DANE comes first: MTA-STS must not
+// published is what the destinations publish. DANE comes first: MTA-STS must not
 // make up for records that do not match (RFC 8461 section 2).
-func tlsPolicy(c *config.Config, resolver *dns.Resolver, log *slog.Logger) relay.Policy {
+func published(c *config.Config, resolver *dns.Resolver, log *slog.Logger) relay.Policy {
 	var policies []relay.Policy
 	if c.Relay.DANE {
 		policies = append(policies, dane.Policy(resolver))
@@ -67,15 +67,17 @@ func tlsPolicy(c *config.Config, resolver *dns.Resolver, log *slog.Logger) relay
 		sts := mtasts.New(mtasts.Options{Resolver: resolver, Dir: filepath.Join(c.StateDir, "mta-sts"), Logger: log})
 		policies = append(policies, sts.Policy)
 	}
-	if c.Relay.TLS == string(relay.TLSRequired) {
-		policies = append(policies, encrypted)
-	}
 	return relay.Strictest(policies...)
 }
 
-// encrypted is the policy of [relay] tls = "required".
-func encrypted(context.Context, string, relay.Host) (relay.Requirement, error) {
-	return relay.Requirement{Level: relay.Encrypted, ID: "relay.tls"}, nil
+// ours is what [relay] tls says for all mail exchangers.
+func ours(c *config.Config) relay.Policy {
+	return func(context.Context, string, relay.Host) (relay.Requirement, error) {
+		if c.Relay.TLS == string(relay.TLSRequired) {
+			return relay.Requirement{Level: relay.Encrypted, ID: "relay.tls"}, nil
+		}
+		return relay.Requirement{}, nil
+	}
 }
 
 // errHeld is what the queue shows for mail that [relay] hold keeps back.
