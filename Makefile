@@ -6,6 +6,7 @@
 # make bench  the Go benchmarks, ready for benchstat
 # make torture  the random tests against Dovecot for minutes instead of seconds
 # make walkthrough, make systemd-test   the main job with real clients; the unit under systemd
+# make deb    the Debian package, in dist/; make debian-test tries it on a bare Debian
 
 GO        ?= go
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -13,7 +14,7 @@ LDFLAGS   = -X main.version=$(VERSION)
 FUZZTIME  ?= 30s
 BIN       = bin/mailsrvd
 
-.PHONY: build run test lint setup setup-test fuzz bench torture clean walkthrough systemd-test
+.PHONY: build run test lint setup setup-test fuzz bench torture clean walkthrough systemd-test deb debian-test
 
 build: setup
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/mailsrvd
@@ -57,6 +58,13 @@ walkthrough: setup-test build
 # The unit under a real systemd, in namespaces of its own.
 systemd-test: setup-test build
 	deploy/systemd-test.sh
+
+deb: setup
+	deploy/deb/build.sh dist
+
+# From debootstrap to mail by the package alone, upgraded under load, purged.
+debian-test: setup-test
+	deploy/debian-test.sh
 
 clean:
 	rm -rf bin dev dist
