@@ -24,7 +24,7 @@ var acmeDirectories = map[string]string{
 }
 
 func (s *ACME) section() section {
-	return section{name: "acme", doc: "A certificate that the server gets and renews by itself by the ACME protocol (RFC 8555), in place of certbot. The names are proved on port 80 (listen.http) or port 443 (listen.https); at least one must be on and reachable from the Internet. The certificate stands in the directory acme below state_dir and is used beside those of [tls], which may be left out.", keys: []key{
+	return section{name: "acme", doc: "A certificate that the server gets and renews by itself by the ACME protocol (RFC 8555), in place of certbot. The names are proved on port 80 (listen.http) or port 443 (listen.https); at least one must be on and reachable from the Internet. The certificate stands in the directory acme below state_dir and is used beside those of [tls], which may be left out; its key stays the same, so that a TLSA record for it stays right.", keys: []key{
 		{name: "directory", def: `""`, example: `"letsencrypt"`, value: text(&s.directory, optional(acmeDirectory)),
 			doc: "\"letsencrypt\", \"letsencrypt-staging\" (for trials: its certificates are trusted by nobody), or the https address of another server's directory; empty: off. By setting it you agree to the terms of that authority."},
 		{name: "email", def: `""`, example: `"admin@svc.plus"`, value: text(&s.Email),

@@ -8,10 +8,42 @@
 # Without root or apt it prints what is missing and fails only for `build`.
 set -u
 build_packages='gcc libc6-dev libcrypt-dev libpam0g-dev'
-# A package a line where the reason is not its name.
-test_packages='dovecot-imapd dovecot-lmtpd dovecot-sieve swaks libnet-ssleay-perl isync curl openssl
-	chasquid postfix opendkim opendkim-tools python3 python3-dkim python3-nacl python3-dnspython fail2ban
-	fetchmail getmail6 offlineimap3 neomutt expect tmux procps passwd whois dnsmasq-base iproute2 systemd util-linux debootstrap'
+test_packages='
+	dovecot-imapd
+	dovecot-lmtpd
+	dovecot-sieve
+	swaks
+	libnet-ssleay-perl
+	isync
+	curl
+	openssl
+	chasquid
+	postfix
+	opendkim
+	opendkim-tools
+	python3
+	python3-dkim
+	python3-nacl
+	python3-dnspython
+	fail2ban
+	fetchmail
+	getmail6
+	offlineimap3
+	neomutt
+	expect
+	tmux
+	procps
+	passwd
+	whois
+	dnsmasq-base
+	iproute2
+	systemd
+	util-linux
+	debootstrap
+	bind9-utils
+	chromium
+	fonts-dejavu-core
+'
 missing() {
 	for p in "$@"; do
 		dpkg-query -W -f '${Status}\n' "$p" 2>/dev/null | grep -q '^install ok installed$' || printf '%s ' "$p"

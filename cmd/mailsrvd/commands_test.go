@@ -229,6 +229,21 @@ func TestDNSCheckComparesTheZone(t *testing.T) {
 	}
 }
 
+func TestRecordsInEachForm(t *testing.T) {
+	s := devSite(t)
+	for format, want := range map[string]string{
+		"bind": "\tTLSA\t3 1 1 ", "cloudflare": `"type": "TLSA"`, "route53": `"Type": "TLSA"`,
+		"terraform-cloudflare": "matching_type = 1", "terraform-route53": `type    = "TLSA"`,
+	} {
+		if code, stdout, stderr := runCommand(t, "", "dns", "records", "-c", s.Config, "--tlsa", "--format", format); code != 0 || !strings.Contains(stdout, want) {
+			t.Errorf("%s: exit %d, no %q in\n%s%s", format, code, want, stdout, stderr)
+		}
+	}
+	if code, _, stderr := runCommand(t, "", "dns", "records", "-c", s.Config, "--format", "x"); code != 1 || !strings.Contains(stderr, "want one of") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
 func TestRootIsRefusedWithPAM(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("missing: root, to be refused")

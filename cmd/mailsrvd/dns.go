@@ -1,13 +1,17 @@
 package main
 
 import (
+	"crypto/x509"
 	"fmt"
-	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"svc.plus/mailsrvd/cmd/mailsrvd/internal/daemon"
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/zone"
+	"svc.plus/mailsrvd/config"
+	"svc.plus/mailsrvd/internal/listen"
 )
 
 func (a *app) dnsCommand() *cobra.Command {
@@ -18,13 +22,20 @@ func (a *app) dnsCommand() *cobra.Command {
 
 func (a *app) dnsRecordsCommand() *cobra.Command {
 	var p printer
+	var format string
+	var tlsa bool
 	c := &cobra.Command{
 		Use:   "records [DOMAIN]",
 		Short: "Print the lines to paste into the DNS zone",
-		Long: `records prints the records that a mail domain needs, as lines of a zone file: MX,
-addresses, SPF, DKIM, DMARC, and the SRV records by which mail programs find the
-server. Without DOMAIN it prints those of all domains. It asks no DNS.`,
-		Example: "  mailsrvd dns records svc.plus",
+		Long: `records prints the records that a mail domain needs: MX, addresses, SPF, DKIM,
+DMARC, the SRV records by which mail programs find the server, and the names
+under which they ask for settings. Without DOMAIN it prints those of all domains.
+It asks no DNS.
+
+Formats: bind (lines of a zone file, which most providers import), cloudflare
+(the body of its batch call), route53 (a change batch), terraform-cloudflare,
+terraform-route53.`,
+		Example: "  mailsrvd dns records svc.plus\n  mailsrvd dns records --format route53 > batch.json",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			cfg, err := a.config()
@@ -35,27 +46,44 @@ server. Without DOMAIN it prints those of all domains. It asks no DNS.`,
 			if err != nil {
 				return err
 			}
+			if tlsa {
+				// Once is enough: the domains share the host.
+				if domains[0].Certificate, err = servedCertificate(cfg); err != nil {
+					return err
+				}
+			}
 			var all []zone.Record
 			for _, d := range domains {
 				all = append(all, d.Records()...)
 			}
-			return p.print(a, all, func(*tabwriter.Writer) { printRecords(a.stdout, domains) })
+			if p.json {
+				return p.print(a, all, nil)
+			}
+			if format == "bind" && len(domains[0].Addresses) == 0 {
+				fmt.Fprintf(a.stdout, "; this machine has no public address of its own: add A and AAAA for %s by hand\n", cfg.Hostname)
+			}
+			return zone.Write(a.stdout, format, all)
 		},
 	}
+	c.Flags().StringVar(&format, "format", zone.Formats[0], "`form` of the output: "+strings.Join(zone.Formats, ", "))
+	c.Flags().BoolVar(&tlsa, "tlsa", false, "add a TLSA record for the certificate's key; only for zones signed by DNSSEC")
 	p.flag(c)
 	return c
 }
 
-func printRecords(w io.Writer, domains []zone.Domain) {
-	for _, d := range domains {
-		fmt.Fprintf(w, "; --- zone of %s\n", d.Name)
-		if len(d.Addresses) == 0 {
-			fmt.Fprintf(w, "; this machine has no public address of its own: add A and AAAA for %s by hand\n", d.Hostname)
-		}
-		for _, r := range d.Records() {
-			fmt.Fprintf(w, "; %s\n%s\n", r.About, r)
+// servedCertificate is what the MX listener shows to a client that asks for
+// hostname.
+func servedCertificate(c *config.Config) (*x509.Certificate, error) {
+	certs, err := listen.LoadCertificates(nil, daemon.CertificatePairs(c)...)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Where("tls.certificate"), err)
+	}
+	for _, leaf := range certs.Leaves() {
+		if leaf.VerifyHostname(c.Hostname) == nil {
+			return leaf, nil
 		}
 	}
+	return certs.Leaves()[0], nil
 }
 
 func (a *app) dnsCheckCommand() *cobra.Command {

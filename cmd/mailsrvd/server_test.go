@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -465,6 +466,38 @@ func TestMessageIsFollowed(t *testing.T) {
 	for _, want := range []string{items[0].ID, "friend@example.net", "held", items[0].Envelope.Trace, "Working."} {
 		if err != nil || !strings.Contains(string(b), want) {
 			t.Errorf("status page: %v, no %q in\n%s", err, want, b)
+		}
+	}
+}
+
+// TestStatusPageInABrowser: a real browser shows the page, in both colour schemes
+// and on a telephone, and finds nothing to complain about.
+func TestStatusPageInABrowser(t *testing.T) {
+	chromium, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Skip("missing: chromium")
+	}
+	tr := startDev(t, nil)
+	if err := tr.outside(t, "alice@"+dev.Domain); err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []string{"1200,900", "400,800"} {
+		shot := filepath.Join(t.TempDir(), "page.png")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		browser := exec.CommandContext(ctx, chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+			"--user-data-dir="+t.TempDir(), "--window-size="+size, "--screenshot="+shot, "--dump-dom", "http://"+tr.cfg.Listen.Status[0]+"/")
+		var dom, complaints bytes.Buffer
+		browser.Stdout, browser.Stderr = &dom, &complaints
+		err := browser.Run()
+		cancel()
+		if err != nil || !strings.Contains(dom.String(), "saved mail to INBOX") {
+			t.Errorf("%s: %v\n%s\n%s", size, err, dom.String(), complaints.String())
+		}
+		if strings.Contains(complaints.String(), "CONSOLE") {
+			t.Errorf("the browser complains: %s", complaints.String())
+		}
+		if fi, err := os.Stat(shot); err != nil || fi.Size() < 5000 {
+			t.Errorf("%s: no picture: %v", size, err)
 		}
 	}
 }

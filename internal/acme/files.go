@@ -23,10 +23,10 @@ import (
 	"svc.plus/mailsrvd/internal/durable"
 )
 
-// finalize has the certificate of a ready order made, for a new key. uri is the
-// order's own.
+// finalize has the certificate of a ready order made, for the key that we have:
+// a TLSA record that names it stays right. uri is the order's own.
 func (m *Manager) finalize(ctx context.Context, uri string, order *acme.Order) error {
-	key, err := newKey()
+	key, err := loadKey(File(m.o.Dir))
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (m *Manager) placeholder(now time.Time) error {
 }
 
 // write replaces the file.
-func (m *Manager) write(key *ecdsa.PrivateKey, chain [][]byte) error {
+func (m *Manager) write(key crypto.Signer, chain [][]byte) error {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return fmt.Errorf("encoding the key: %w", err)
@@ -79,7 +79,7 @@ func (m *Manager) write(key *ecdsa.PrivateKey, chain [][]byte) error {
 	for _, der := range chain {
 		all = append(all, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
 	}
-	return writeFile(m.File(), all)
+	return writeFile(File(m.o.Dir), all)
 }
 
 func writeFile(path string, b []byte) error {
@@ -102,7 +102,8 @@ func newKey() (*ecdsa.PrivateKey, error) {
 	return key, nil
 }
 
-// loadKey reads a private key, or makes the file with a new one.
+// loadKey reads the private key that a file begins with, or makes the file with a
+// new one.
 func loadKey(path string) (crypto.Signer, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -121,7 +122,7 @@ func loadKey(path string) (crypto.Signer, error) {
 	}
 	block, _ := pem.Decode(b)
 	if block == nil {
-		return nil, fmt.Errorf("%s: is no PEM file; remove it to make a new account", path)
+		return nil, fmt.Errorf("%s: is no PEM file; remove it to begin anew", path)
 	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {

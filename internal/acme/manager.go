@@ -84,13 +84,13 @@ func New(o Options) (*Manager, error) {
 	return m, nil
 }
 
-// File is the path of the PEM file that holds the key and the certificate with
-// its chain: one file, so that the two always fit.
-func (m *Manager) File() string { return filepath.Join(m.o.Dir, "certificate.pem") }
+// File is the path of the PEM file in the directory of a Manager that holds the
+// key and the certificate with its chain: one file, so that the two always fit.
+func File(dir string) string { return filepath.Join(dir, "certificate.pem") }
 
 // leaf is the certificate that the file holds.
 func (m *Manager) leaf() (*x509.Certificate, error) {
-	cert, err := tls.LoadX509KeyPair(m.File(), m.File())
+	cert, err := tls.LoadX509KeyPair(File(m.o.Dir), File(m.o.Dir))
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +176,7 @@ func (m *Manager) Renew(ctx context.Context) error {
 	if err := m.finalize(ctx, order.URI, ready); err != nil {
 		return err
 	}
-	m.o.Logger.Info("new certificate written", "names", m.o.Names, "file", m.File())
+	m.o.Logger.Info("new certificate written", "names", m.o.Names, "file", File(m.o.Dir))
 	if m.o.Renewed != nil {
 		m.o.Renewed()
 	}

@@ -30,16 +30,16 @@ func TestTLSWorksBeforeTheFirstCertificate(t *testing.T) {
 	if err != nil || leaf.VerifyHostname("mail.example.test") != nil || m.due(time.Now()) == "" {
 		t.Errorf("%v, %v", leaf, err)
 	}
-	if fi, err := os.Stat(m.File()); err != nil || fi.Mode().Perm() != 0o600 {
+	if fi, err := os.Stat(File(m.o.Dir)); err != nil || fi.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", fi, err)
 	}
-	before, _ := os.ReadFile(m.File())
+	before, _ := os.ReadFile(File(m.o.Dir))
 	o.Names = append(o.Names, "imap.example.test")
 	again, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if after, _ := os.ReadFile(m.File()); string(before) != string(after) {
+	if after, _ := os.ReadFile(File(m.o.Dir)); string(before) != string(after) {
 		t.Error("a present certificate was replaced")
 	}
 	if why := again.due(time.Now()); why != "it does not cover imap.example.test" {

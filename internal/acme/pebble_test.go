@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -107,6 +108,9 @@ func TestCertificateFromARealServer(t *testing.T) {
 			present.Store(again)
 			if err := again.Renew(t.Context()); err != nil {
 				t.Errorf("with the account there already: %v", err)
+			}
+			if next, err := again.leaf(); err != nil || next.SerialNumber.Cmp(leaf.SerialNumber) == 0 || !bytes.Equal(next.RawSubjectPublicKeyInfo, leaf.RawSubjectPublicKeyInfo) {
+				t.Errorf("not a new certificate for the same key: %v", err)
 			}
 		})
 	}

@@ -7,12 +7,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"svc.plus/mailsrvd/config"
+	"svc.plus/mailsrvd/internal/acme"
 	"svc.plus/mailsrvd/internal/listen"
 )
 
 // loadCertificates reads the pairs with the start-up groups.
 func (d *Daemon) loadCertificates() error {
-	pairs := d.certificatePairs(d.cfg)
+	pairs := CertificatePairs(d.cfg)
 	if len(pairs) == 0 {
 		return nil
 	}
@@ -28,21 +29,22 @@ func (d *Daemon) loadCertificates() error {
 	return nil
 }
 
-// certificatePairs are those of [tls], and the one that we keep ourselves.
-func (d *Daemon) certificatePairs(c *config.Config) []listen.Pair {
+// CertificatePairs are those of [tls], and the one of [acme].
+func CertificatePairs(c *config.Config) []listen.Pair {
 	var out []listen.Pair
 	_, pairs := c.TLS.Pairs()
 	for _, p := range pairs {
 		out = append(out, listen.Pair(p))
 	}
-	if d.acme != nil {
-		out = append(out, listen.Pair{Certificate: d.acme.File(), Key: d.acme.File()})
+	if c.ACME.Directory() != "" {
+		file := acme.File(c.ACMEDir())
+		out = append(out, listen.Pair{Certificate: file, Key: file})
 	}
 	return out
 }
 
 func (d *Daemon) reloadCertificates(c *config.Config) error {
-	pairs := d.certificatePairs(c)
+	pairs := CertificatePairs(c)
 	switch {
 	case d.certs == nil && len(pairs) == 0:
 		return nil

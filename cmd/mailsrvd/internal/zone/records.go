@@ -3,6 +3,8 @@
 package zone
 
 import (
+	"crypto/sha256"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/netip"
@@ -23,6 +25,10 @@ type Domain struct {
 	Keys []Key
 	// Ports of the services for clients; 0 is off.
 	Submission, Submissions, IMAP, IMAPS int
+	// HTTPS is the port of the settings for mail programs; 0 is off.
+	HTTPS int
+	// Certificate is that of the MX listener, for a TLSA record; nil for none.
+	Certificate *x509.Certificate
 }
 
 // Key is one DKIM key.
@@ -44,7 +50,7 @@ type Record struct {
 
 // String is the line of a zone file.
 func (r Record) String() string {
-	return fmt.Sprintf("%s.\t3600\tIN\t%s\t%s", r.Name, r.Type, r.Value)
+	return fmt.Sprintf("%s.\t%d\tIN\t%s\t%s", r.Name, ttl, r.Type, r.Value)
 }
 
 // Records are the records of d, in the order in which one would explain them.
@@ -63,7 +69,12 @@ func (d Domain) Records() []Record {
 	}
 	records = append(records, Record{"_dmarc." + d.Name, "TXT",
 		fmt.Sprintf(`"v=DMARC1; p=quarantine; rua=mailto:%s@%s"`, d.Postmaster, d.Name), "DMARC: what others do with mail that is neither; reports go to " + d.Postmaster})
-	return append(records, d.services()...)
+	records = append(records, d.services()...)
+	if d.Certificate != nil {
+		records = append(records, Record{"_25._tcp." + d.Hostname, "TLSA", fmt.Sprintf("3 1 1 %x", sha256.Sum256(d.Certificate.RawSubjectPublicKeyInfo)),
+			"DANE (RFC 7672): the key of our certificate; of use in a zone signed by DNSSEC, and to be changed before the key is"})
+	}
+	return records
 }
 
 // services are the SRV records by which mail programs find us (RFC 6186, RFC
@@ -79,7 +90,15 @@ func (d Domain) services() []Record {
 			records = append(records, Record{"_" + s.name + "._tcp." + d.Name, "SRV", fmt.Sprintf("%d 1 %d %s.", s.prio, s.port, d.Hostname), "where mail programs find the server"})
 		}
 	}
-	return records
+	if d.HTTPS == 0 {
+		return records
+	}
+	if d.HTTPS == 443 { // the port of whoever asks by these names
+		for _, name := range []string{"autoconfig.", "autodiscover."} {
+			records = append(records, Record{name + d.Name, "CNAME", d.Hostname + ".", "where mail programs ask for their settings; the certificate must cover it"})
+		}
+	}
+	return append(records, Record{"_autodiscover._tcp." + d.Name, "SRV", fmt.Sprintf("0 1 %d %s.", d.HTTPS, d.Hostname), "where Outlook asks for its settings"})
 }
 
 // quoted cuts text into the strings of a TXT record, at most 255 bytes each.

@@ -30,6 +30,7 @@ func Of(c *config.Config, names ...string) ([]Domain, error) {
 			Name: name, Hostname: c.Hostname, Addresses: addresses, Postmaster: "postmaster",
 			Submission: config.Port(c.Listen.Submission), Submissions: config.Port(c.Listen.Submissions),
 			IMAP: config.Port(c.Listen.IMAP), IMAPS: config.Port(c.Listen.IMAPS),
+			HTTPS: config.Port(c.Listen.HTTPS),
 		}
 		for i, k := range c.DKIM {
 			if k.Domain != name {

@@ -2,7 +2,11 @@ package zone
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
 	"errors"
+	"math/big"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -23,6 +27,24 @@ func testKey(t *testing.T) *dkim.Key {
 		t.Fatal(err)
 	}
 	return k
+}
+
+// testCertificate is self-signed.
+func testCertificate(t *testing.T) *x509.Certificate {
+	t.Helper()
+	pub, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1)}, &x509.Certificate{}, pub, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func domain(k *dkim.Key) Domain {
