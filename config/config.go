@@ -30,6 +30,7 @@ type Config struct {
 	DKIM       []DKIM
 	Queue      Queue
 	Relay      Relay
+	MTASTS     MTASTS
 	TLSReports TLSReports
 	DNS        DNS
 	Aliases    Aliases
@@ -56,6 +57,7 @@ func (c *Config) sections() []section {
 		dkimSection(&c.DKIM),
 		c.Queue.section(),
 		c.Relay.section(),
+		c.MTASTS.section(),
 		c.TLSReports.section(),
 		c.DNS.section(),
 		c.Aliases.section(), c.Aliases.domainSection(),

@@ -98,6 +98,10 @@ tls = "required"
 hold = true
 mta_sts = false
 dane = false
+[mta_sts]
+mode = "enforce"
+max_age = "30d"
+mx = ["MX.example.org", "*.example.net"]
 [tls_reports]
 send = true
 organization = "Example Ltd"
@@ -155,6 +159,7 @@ format = "json"
 		{fmt.Sprint(c.DKIM), "[{example.org sel /e/dk}]"},
 		{c.Queue, Queue{72 * time.Hour, 2 * time.Minute, 3 * time.Hour, 0}},
 		{c.Relay, Relay{"smart.example:587", "ru", "/e/rp", "required", true, false, false}},
+		{fmt.Sprint(c.MTASTS, c.STSHosts()), "{enforce 720h0m0s [mx.example.org *.example.net]} [mx.example.org *.example.net]"},
 		{c.TLSReports, TLSReports{true, "Example Ltd", "tls@example.org"}},
 		{c.DNS.Resolver, "127.0.0.1:53"},
 		{fmt.Sprint(c.Aliases), "{/e/al true [{second.example /e/al2}]}"},

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
+	"time"
 
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/daemon"
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/senders"
@@ -13,8 +15,10 @@ import (
 	"svc.plus/mailsrvd/config"
 	"svc.plus/mailsrvd/dkim"
 	"svc.plus/mailsrvd/internal/dns"
+	"svc.plus/mailsrvd/internal/listen"
 	"svc.plus/mailsrvd/lda"
 	"svc.plus/mailsrvd/maildir"
+	"svc.plus/mailsrvd/smtpd/relay/mtasts"
 )
 
 // authentication asks the back end for its own problems.
@@ -153,6 +157,42 @@ func (ck *checker) tlsReports(context.Context) {
 		}
 	}
 	ck.warnAt("tls_reports.contact", "no [[dkim]] key signs for "+domain+", and reports by mail that are not signed are ignored (RFC 8460 section 3)", "mailsrvd dkim genkey "+domain)
+}
+
+// ourPolicy looks at what [mta_sts] tells others, since a wrong policy keeps mail
+// out.
+func (ck *checker) ourPolicy(context.Context) {
+	policy, ok := zone.Policy(ck.cfg)
+	if !ok || ck.cfg.Hostname == "" {
+		return
+	}
+	if policy.Mode != mtasts.None && !policy.Lists(ck.cfg.Hostname) {
+		ck.errorAt("mta_sts.mx", "does not list hostname, "+ck.cfg.Hostname+": others refuse to deliver here", "add it")
+	}
+	if len(ck.cfg.Listen.HTTPS) == 0 {
+		ck.warnAt("mta_sts.mode", "is set, but nothing here serves the policy", "add https = \":443\" to [listen], or serve it at https://mta-sts.<domain>/.well-known/mta-sts.txt by another web server")
+		return
+	}
+	for _, d := range ck.cfg.Domains {
+		if name := "mta-sts." + d; !ck.covered(name) {
+			ck.warnAt("mta_sts.mode", "is set, but no certificate is for "+name+", so that nobody believes the policy of "+d, "add the name to the certificate, or to acme.names")
+		}
+	}
+}
+
+// covered reports whether a certificate is for name, or will be by ACME.
+func (ck *checker) covered(name string) bool {
+	if ck.cfg.ACME.Directory() != "" && slices.Contains(ck.cfg.ACMENames(), name) {
+		return true
+	}
+	_, pairs := ck.cfg.TLS.Pairs()
+	for _, p := range pairs {
+		c, err := listen.LoadCertificates(nil, listen.Pair(p))
+		if err == nil && !errors.Is(c.Check(time.Now(), name), listen.ErrNotCovered) {
+			return true
+		}
+	}
+	return false
 }
 
 // rooms asks the rooms that look at more than single keys.

@@ -153,6 +153,17 @@ func TestCheckFindsWhatTheConfigurationNames(t *testing.T) {
 		{"DANE without a resolver here", func(t *testing.T, s *dev.Site) {
 			edit(t, s.Config, "hold = true", "dane = true\n[dns]\nresolver = \"192.0.2.1:53\"")
 		}, "relay.dane", "192.0.2.1:53 is not on this host", "127.0.0.1:53", true},
+		{"MTA-STS policy that nobody serves", func(t *testing.T, s *dev.Site) {
+			edit(t, s.Config, "[relay]", "[mta_sts]\nmode = \"testing\"\n[relay]")
+			edit(t, s.Config, "\nhttps ", "\n# ")
+		}, "mta_sts.mode", "nothing here serves the policy", "https = \":443\"", true},
+		{"MTA-STS policy without a certificate", func(t *testing.T, s *dev.Site) {
+			edit(t, s.Config, "[relay]", "[mta_sts]\nmode = \"testing\"\n[relay]")
+		}, "mta_sts.mode", "no certificate is for mta-sts.example.test", "acme.names", true},
+		{"MTA-STS policy without this host", func(t *testing.T, s *dev.Site) {
+			edit(t, s.Config, "[relay]", "[mta_sts]\nmode = \"none\"\nmx = \"mx.example.test\"\n[acme]\ndirectory = \"https://acme.test/\"\nnames = \"mta-sts.example.test\"\n[relay]")
+			edit(t, s.Config, "\"none\"", "\"enforce\"")
+		}, "mta_sts.mx", "does not list hostname, mail.example.test", "add it", false},
 		{"TLS reports that nobody signs", func(t *testing.T, s *dev.Site) {
 			edit(t, s.Config, "[relay]", "[tls_reports]\nsend = true\ncontact = \"tls@other.test\"\n[relay]")
 		}, "tls_reports.contact", "no [[dkim]] key signs for other.test", "genkey other.test", true},

@@ -28,7 +28,7 @@ func (a *app) dnsRecordsCommand() *cobra.Command {
 		Use:   "records [DOMAIN]",
 		Short: "Print the lines to paste into the DNS zone",
 		Long: `records prints the records that a mail domain needs: MX, addresses, SPF, DKIM,
-DMARC, the SRV records by which mail programs find the server, and the names
+DMARC, MTA-STS where [mta_sts] is set, the SRV records by which mail programs find the server, and the names
 under which they ask for settings. Without DOMAIN it prints those of all domains.
 It asks no DNS.
 

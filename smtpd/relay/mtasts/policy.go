@@ -1,6 +1,8 @@
 package mtasts
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -81,6 +83,13 @@ func Parse(text string) (Policy, error) {
 // String is the policy file (RFC 8461 section 3.2), with CRLF.
 func (p Policy) String() string { return strings.Join(p.lines(), "\r\n") + "\r\n" }
 
+// ID names the policy in the record at _mta-sts (RFC 8461 section 3.1): another
+// policy has another one.
+func (p Policy) ID() string {
+	sum := sha256.Sum256([]byte(p.String()))
+	return hex.EncodeToString(sum[:10])
+}
+
 func (p Policy) lines() []string {
 	lines := []string{"version: " + version, "mode: " + string(p.Mode)}
 	for _, m := range p.MX {
@@ -115,9 +124,9 @@ func (p Policy) Lists(host string) bool {
 	return false
 }
 
-// recordID gives the id of the domain's record among the texts of its name; no
+// RecordID gives the id of the domain's record among the texts of its name; no
 // record, or more than one, means no policy (RFC 8461 section 3.1).
-func recordID(texts []string) (id string, ok bool) {
+func RecordID(texts []string) (id string, ok bool) {
 	for _, text := range texts {
 		fields := strings.Split(text, ";")
 		if strings.TrimRight(fields[0], " \t") != "v="+version {

@@ -76,7 +76,7 @@ func TestRecordID(t *testing.T) {
 		{nil, ""},
 	}
 	for _, c := range cases {
-		if id, ok := recordID(c.texts); id != c.id || ok != (c.id != "") {
+		if id, ok := RecordID(c.texts); id != c.id || ok != (c.id != "") {
 			t.Errorf("%q: %q, %v", c.texts, id, ok)
 		}
 	}

@@ -101,7 +101,7 @@ func (r *Resolver) find(ctx context.Context, domain string) (Policy, error) {
 func (r *Resolver) get(ctx context.Context, domain string) (*entry, error) {
 	old := r.known(domain)
 	texts, err := r.o.Resolver.TXT(ctx, "_mta-sts."+domain)
-	id, published := recordID(texts)
+	id, published := RecordID(texts)
 	if err != nil || !published {
 		return old, errNone // no record does not end a policy (RFC 8461 section 5.1)
 	}

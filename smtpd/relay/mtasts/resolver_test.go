@@ -298,4 +298,12 @@ func TestPolicyTextIsReadAgain(t *testing.T) {
 	if got, err := Parse(p.String()); err != nil || got.String() != p.String() || len(got.MX) != 2 {
 		t.Errorf("%q: %+v, %v", p.String(), got, err)
 	}
+	other := p
+	other.MaxAge++
+	if !validID(p.ID()) || p.ID() != other.ID() {
+		t.Errorf("id %q, %q", p.ID(), other.ID()) // less than a second makes no difference
+	}
+	if other.Mode = Enforce; other.ID() == p.ID() {
+		t.Error("another policy has the same id")
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/web"
+	"svc.plus/mailsrvd/cmd/mailsrvd/internal/zone"
 	"svc.plus/mailsrvd/config"
 	"svc.plus/mailsrvd/internal/acme"
 	"svc.plus/mailsrvd/internal/listen"
@@ -38,6 +39,12 @@ func (d *Daemon) site() *web.Site {
 	s := &web.Site{
 		Hostname: d.cfg.Hostname, Domains: d.cfg.Domains,
 		Submission: config.Port(l.Submission), Submissions: config.Port(l.Submissions), IMAP: config.Port(l.IMAP), IMAPS: config.Port(l.IMAPS),
+	}
+	s.Policy = func(string) string {
+		if p, ok := zone.Policy(d.board.live.Load().cfg); ok {
+			return p.String()
+		}
+		return ""
 	}
 	if d.acme != nil {
 		s.Proof = d.acme

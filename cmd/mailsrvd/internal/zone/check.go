@@ -12,11 +12,14 @@ import (
 
 	"svc.plus/mailsrvd/dkim"
 	"svc.plus/mailsrvd/internal/dns"
+	"svc.plus/mailsrvd/smtpd/relay/mtasts"
+	"svc.plus/mailsrvd/smtpd/relay/tlsrpt"
 )
 
 // Finding is one thing in the DNS that is not as it should be.
 type Finding struct {
-	// About is "MX", "address", "PTR", "SPF", "DKIM", "DMARC" or "MTA-STS".
+	// About is "MX", "address", "PTR", "SPF", "DKIM", "DMARC", "MTA-STS" or "TLS
+	// reports".
 	About string `json:"about"`
 	// Name is the name asked.
 	Name string `json:"name"`
@@ -39,6 +42,7 @@ func (d Domain) Check(ctx context.Context, r *dns.Resolver, fetch Fetch) []Findi
 	c.dkim(ctx)
 	c.dmarc(ctx)
 	c.mtaSTS(ctx)
+	c.tlsReports(ctx)
 	return c.findings
 }
 
@@ -195,35 +199,53 @@ func dmarcPolicy(record string) string {
 	return ""
 }
 
-// mtaSTS looks at a policy if the domain announces one (RFC 8461): a wrong one
+// mtaSTS looks at the policy that the domain announces (RFC 8461): a wrong one
 // keeps mail out.
 func (c *check) mtaSTS(ctx context.Context) {
 	name := "_mta-sts." + c.Name
 	texts, err := c.tagged(ctx, name, "v=STSv1")
-	if c.unanswered("MTA-STS", name, err) || len(texts) == 0 {
+	if c.unanswered("MTA-STS", name, err) {
+		return
+	}
+	if len(texts) == 0 {
+		if c.HasPolicy {
+			c.warn("MTA-STS", name, fmt.Sprintf(`add to the zone: %s. TXT "v=STSv1; id=%s;"`, name, c.Policy.ID()), "the policy of [mta_sts] is not announced, so nobody asks for it")
+		}
 		return
 	}
 	url := "https://mta-sts." + c.Name + "/.well-known/mta-sts.txt"
-	policy, err := c.fetch(ctx, url)
+	text, err := c.fetch(ctx, url)
 	if err != nil {
 		c.add("MTA-STS", name, "publish the policy at "+url+", or remove the record", "is announced, but the policy cannot be read: %v", err)
 		return
 	}
-	for line := range strings.Lines(policy) {
-		key, value, _ := strings.Cut(line, ":")
-		if strings.TrimSpace(key) == "mx" && stsMatch(strings.TrimSpace(value), c.Hostname) {
-			return
-		}
+	policy, err := mtasts.Parse(text)
+	switch {
+	case err != nil:
+		c.add("MTA-STS", name, "correct the policy, or remove the record", "the policy at %s is unusable: %v", url, err)
+		return
+	case policy.Mode != mtasts.None && !policy.Lists(c.Hostname):
+		c.add("MTA-STS", name, "add the line mx: "+c.Hostname+" to the policy", "the policy at %s does not allow %s; others refuse to deliver to it", url, c.Hostname)
+		return
+	case !c.HasPolicy:
+		return
+	case policy.String() != c.Policy.String():
+		c.warn("MTA-STS", name, "let listen.https of this server serve it, or copy: "+strings.ReplaceAll(strings.TrimSpace(c.Policy.String()), "\r\n", " | "), "the policy at %s is not that of [mta_sts]", url)
 	}
-	c.add("MTA-STS", name, "add the line mx: "+c.Hostname+" to the policy", "the policy at %s does not allow %s; others refuse to deliver to it", url, c.Hostname)
+	if id, _ := mtasts.RecordID(texts); id != c.Policy.ID() {
+		c.warn("MTA-STS", name, "set it to id="+c.Policy.ID(), "the id %q is not that of the policy: others may keep an old one", id)
+	}
 }
 
-// stsMatch matches a host with a pattern, whose first label may be "*" (RFC
-// 8461 section 4.1).
-func stsMatch(pattern, host string) bool {
-	if rest, ok := strings.CutPrefix(pattern, "*."); ok {
-		_, parent, _ := strings.Cut(host, ".")
-		return strings.EqualFold(rest, parent)
+// tlsReports looks for the record by which others report failures of TLS (RFC
+// 8460): without it nobody hears of a policy that keeps mail out.
+func (c *check) tlsReports(ctx context.Context) {
+	if !c.HasPolicy {
+		return
 	}
-	return strings.EqualFold(pattern, host)
+	name := "_smtp._tls." + c.Name
+	texts, err := c.r.TXT(ctx, name)
+	if !c.unanswered("TLS reports", name, err) && len(tlsrpt.ParseRecord(texts)) == 0 {
+		c.warn("TLS reports", name, fmt.Sprintf(`add to the zone: %s. TXT "v=TLSRPTv1; rua=mailto:%s@%s"`, name, c.Postmaster, c.Name), "%s does not say where others report failures of TLS to", c.Name)
+	}
 }

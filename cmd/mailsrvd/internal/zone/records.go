@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"svc.plus/mailsrvd/dkim"
+	"svc.plus/mailsrvd/smtpd/relay/mtasts"
 )
 
 // Domain is what the records depend on.
@@ -23,6 +24,9 @@ type Domain struct {
 	Postmaster string
 	// Keys are the DKIM keys of the domain.
 	Keys []Key
+	// Policy is our MTA-STS policy, if HasPolicy.
+	Policy    mtasts.Policy
+	HasPolicy bool
 	// Ports of the services for clients; 0 is off.
 	Submission, Submissions, IMAP, IMAPS int
 	// HTTPS is the port of the settings for mail programs; 0 is off.
@@ -69,12 +73,26 @@ func (d Domain) Records() []Record {
 	}
 	records = append(records, Record{"_dmarc." + d.Name, "TXT",
 		fmt.Sprintf(`"v=DMARC1; p=quarantine; rua=mailto:%s@%s"`, d.Postmaster, d.Name), "DMARC: what others do with mail that is neither; reports go to " + d.Postmaster})
+	records = append(records, d.transport()...)
 	records = append(records, d.services()...)
 	if d.Certificate != nil {
 		records = append(records, Record{"_25._tcp." + d.Hostname, "TLSA", fmt.Sprintf("3 1 1 %x", sha256.Sum256(d.Certificate.RawSubjectPublicKeyInfo)),
 			"DANE (RFC 7672): the key of our certificate; of use in a zone signed by DNSSEC, and to be changed before the key is"})
 	}
 	return records
+}
+
+// transport are the records on TLS between servers. Only a domain whose policy
+// is announced is told how it fares.
+func (d Domain) transport() []Record {
+	if !d.HasPolicy {
+		return nil
+	}
+	return []Record{
+		{"mta-sts." + d.Name, "CNAME", d.Hostname + ".", "where others get the MTA-STS policy, by HTTPS"},
+		{"_mta-sts." + d.Name, "TXT", `"v=STSv1; id=` + d.Policy.ID() + `;"`, "MTA-STS: there is a policy; the id changes with it"},
+		{"_smtp._tls." + d.Name, "TXT", fmt.Sprintf(`"v=TLSRPTv1; rua=mailto:%s@%s"`, d.Postmaster, d.Name), "TLS reports of other servers go to " + d.Postmaster},
+	}
 }
 
 // services are the SRV records by which mail programs find us (RFC 6186, RFC

@@ -12,6 +12,7 @@ import (
 	"svc.plus/mailsrvd/config"
 	"svc.plus/mailsrvd/dkim"
 	"svc.plus/mailsrvd/internal/dns"
+	"svc.plus/mailsrvd/smtpd/relay/mtasts"
 )
 
 // Of gives the domains of the configuration, or those that are named. It reads
@@ -32,6 +33,7 @@ func Of(c *config.Config, names ...string) ([]Domain, error) {
 			IMAP: config.Port(c.Listen.IMAP), IMAPS: config.Port(c.Listen.IMAPS),
 			HTTPS: config.Port(c.Listen.HTTPS),
 		}
+		d.Policy, d.HasPolicy = Policy(c)
 		for i, k := range c.DKIM {
 			if k.Domain != name {
 				continue
@@ -45,6 +47,14 @@ func Of(c *config.Config, names ...string) ([]Domain, error) {
 		out = append(out, d)
 	}
 	return out, nil
+}
+
+// Policy is the MTA-STS policy of our domains; ok is false without one.
+func Policy(c *config.Config) (p mtasts.Policy, ok bool) {
+	if c.MTASTS.Mode == "off" {
+		return mtasts.Policy{}, false
+	}
+	return mtasts.Policy{Mode: mtasts.Mode(c.MTASTS.Mode), MX: c.STSHosts(), MaxAge: c.MTASTS.MaxAge}, true
 }
 
 // CheckAll checks the domains of the configuration, or those that are named,

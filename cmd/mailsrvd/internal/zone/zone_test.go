@@ -12,11 +12,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	mdns "github.com/miekg/dns"
 
 	"svc.plus/mailsrvd/dkim"
 	"svc.plus/mailsrvd/internal/dns"
+	"svc.plus/mailsrvd/smtpd/relay/mtasts"
 )
 
 // testKey is made once; the tests only read it.
@@ -177,9 +179,11 @@ func TestFindings(t *testing.T) {
 func TestMTASTSPolicyMustNameUs(t *testing.T) {
 	d := domain(testKey(t))
 	for policy, fine := range map[string]bool{
-		"version: STSv1\r\nmode: enforce\r\nmx: mail.example.org\r\nmax_age: 86400\r\n": true,
-		"version: STSv1\nmode: enforce\nmx: *.example.org\n":                            true,
-		"version: STSv1\nmode: enforce\nmx: *.mail.example.org\nmx: example.org\n":      false,
+		"version: STSv1\r\nmode: enforce\r\nmx: mail.example.org\r\nmax_age: 86400\r\n":    true,
+		"version: STSv1\nmode: enforce\nmx: *.example.org\nmax_age: 86400\n":               true,
+		"version: STSv1\nmode: none\nmax_age: 86400\n":                                     true,
+		"version: STSv1\nmode: enforce\nmx: mail.example.org\n":                            false,
+		"version: STSv1\nmode: enforce\nmx: *.mail.example.org\nmx: x.org\nmax_age: 86400": false,
 		"": false,
 	} {
 		f, err := dns.NewFake(good(d) + "_mta-sts.example.org TXT \"v=STSv1; id=1\"\n")
@@ -189,6 +193,49 @@ func TestMTASTSPolicyMustNameUs(t *testing.T) {
 		findings := d.Check(context.Background(), f.Resolver(), func(_ context.Context, url string) (string, error) { return policy, nil })
 		if (len(findings) == 0) != fine {
 			t.Errorf("%q: %+v", policy, findings)
+		}
+	}
+}
+
+// TestOurPolicyIsComparedWithWhatOthersSee: the policy of [mta_sts].
+func TestOurPolicyIsComparedWithWhatOthersSee(t *testing.T) {
+	d := domain(testKey(t))
+	d.HasPolicy, d.Policy = true, mtasts.Policy{Mode: mtasts.Enforce, MX: []string{"mail.example.org"}, MaxAge: 14 * 24 * time.Hour}
+	other := d.Policy
+	other.Mode = mtasts.Testing
+	for _, tt := range []struct {
+		name   string
+		served mtasts.Policy
+		remove string
+		add    string
+		want   []string
+	}{
+		{name: "all is right", served: d.Policy},
+		{name: "not announced", served: d.Policy, remove: "_mta-sts.example.org", want: []string{"is not announced"}},
+		{name: "another is served", served: other, want: []string{"is not that of [mta_sts]"}},
+		{name: "an old id", served: d.Policy, remove: "_mta-sts.example.org", add: `_mta-sts.example.org TXT "v=STSv1; id=1;"`, want: []string{`the id "1" is not that`}},
+		{name: "all is old", served: other, remove: "_mta-sts.example.org", add: `_mta-sts.example.org TXT "v=STSv1; id=1;"`, want: []string{"is not that of [mta_sts]", `the id "1"`}},
+		{name: "no reports", served: d.Policy, remove: "_smtp._tls.example.org", want: []string{"where others report failures of TLS"}},
+		{name: "reports to nowhere", served: d.Policy, remove: "_smtp._tls.example.org", add: `_smtp._tls.example.org TXT "v=TLSRPTv1; rua="`, want: []string{"where others report failures of TLS"}},
+	} {
+		f, err := dns.NewFake(good(d))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tt.remove != "" {
+			f.Remove(tt.remove)
+		}
+		if err := f.Add(tt.add); err != nil {
+			t.Fatal(err)
+		}
+		findings := d.Check(context.Background(), f.Resolver(), func(_ context.Context, url string) (string, error) { return tt.served.String(), nil })
+		for i, g := range findings {
+			if !g.Warning || i >= len(tt.want) || !strings.Contains(g.Text, tt.want[i]) || g.Mend == "" {
+				t.Errorf("%s: %+v", tt.name, g)
+			}
+		}
+		if len(findings) != len(tt.want) {
+			t.Errorf("%s: %+v", tt.name, findings)
 		}
 	}
 }
