@@ -43,6 +43,7 @@ test_packages='
 	bind9-utils
 	chromium
 	fonts-dejavu-core
+	prometheus
 '
 missing() {
 	for p in "$@"; do

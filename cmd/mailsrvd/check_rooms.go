@@ -206,7 +206,11 @@ func (ck *checker) rooms(ctx context.Context) {
 
 // dns compares the zones with what the domains need.
 func (ck *checker) dns(ctx context.Context) {
-	findings, err := zone.CheckAll(ctx, ck.cfg)
+	domains, err := zone.Of(ck.cfg)
+	var findings []zone.Finding
+	if err == nil {
+		findings, err = zone.CheckAll(ctx, ck.cfg.DNS.Resolver, domains)
+	}
 	if err != nil {
 		ck.errorAt("dns", err.Error(), "correct the key")
 		return

@@ -102,7 +102,11 @@ Exit status: 0 all is right; 1 something differs.`,
 			if err != nil {
 				return err
 			}
-			findings, err := zone.CheckAll(cmd.Context(), cfg, args...)
+			domains, err := zone.Of(cfg, args...)
+			if err != nil {
+				return err
+			}
+			findings, err := zone.CheckAll(cmd.Context(), cfg.DNS.Resolver, domains)
 			if err != nil {
 				return err
 			}

@@ -37,11 +37,16 @@ func (d *Daemon) watchZones(ctx context.Context) {
 }
 
 func (d *Daemon) checkZones(ctx context.Context) {
-	var findings []zone.Finding
+	c := d.board.live.Load().cfg
+	var domains []zone.Domain
 	err := d.o.Groups.Do(func() (err error) { // the DKIM keys may be the group's
-		findings, err = zone.CheckAll(ctx, d.board.live.Load().cfg)
+		domains, err = zone.Of(c)
 		return err
 	})
+	var findings []zone.Finding
+	if err == nil {
+		findings, err = zone.CheckAll(ctx, c.DNS.Resolver, domains)
+	}
 	if err != nil {
 		d.log.Warn("comparing the DNS with what it should be", "err", err)
 		return

@@ -57,14 +57,10 @@ func Policy(c *config.Config) (p mtasts.Policy, ok bool) {
 	return mtasts.Policy{Mode: mtasts.Mode(c.MTASTS.Mode), MX: c.STSHosts(), MaxAge: c.MTASTS.MaxAge}, true
 }
 
-// CheckAll checks the domains of the configuration, or those that are named,
-// within two minutes.
-func CheckAll(ctx context.Context, c *config.Config, names ...string) ([]Finding, error) {
-	domains, err := Of(c, names...)
-	if err != nil {
-		return nil, err
-	}
-	r, err := dns.NewSystem(c.DNS.Resolver)
+// CheckAll checks the domains within two minutes. resolver is that of the
+// configuration.
+func CheckAll(ctx context.Context, resolver string, domains []Domain) ([]Finding, error) {
+	r, err := dns.NewSystem(resolver)
 	if err != nil {
 		return nil, err
 	}
