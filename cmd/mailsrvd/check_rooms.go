@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/daemon"
+	"svc.plus/mailsrvd/cmd/mailsrvd/internal/keyring"
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/senders"
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/zone"
 	"svc.plus/mailsrvd/config"
@@ -67,13 +68,17 @@ func flatten(err error) []error {
 // dkimKeys loads each key as the daemon would.
 func (ck *checker) dkimKeys(context.Context) {
 	signed := map[string]bool{}
+	turns, err := dkim.LoadTurns(keyring.TurnsFile(ck.cfg))
+	if onDisk := new(fs.PathError); err != nil && !errors.As(err, &onDisk) { // directories tells of those
+		ck.warnAt("dkim", err.Error(), "remove the file; the daemon finds out anew")
+	}
 	for i, d := range ck.cfg.DKIM {
 		key := fmt.Sprintf("dkim[%d].key", i)
 		signed[d.Domain] = true
 		if d.Key == "" {
 			continue
 		}
-		k, err := dkim.LoadKey(d.Key)
+		r, err := dkim.OpenRing(d.Domain, d.Selector, d.Key)
 		if err != nil {
 			mend := "the file must be a private key in PEM"
 			if errors.Is(err, fs.ErrNotExist) {
@@ -82,15 +87,25 @@ func (ck *checker) dkimKeys(context.Context) {
 			ck.errorAt(key, err.Error(), mend)
 			continue
 		}
-		ck.readable(key, d.Key)
-		for _, w := range k.Warnings() {
-			ck.warnAt(key, d.Key+": "+w, "make a new key under another selector")
+		for _, k := range keyring.States(ck.cfg, []*dkim.Ring{r}, turns, time.Now()) {
+			ck.dkimKey(key, k)
 		}
 	}
 	for _, d := range ck.cfg.Domains {
 		if !signed[d] && len(ck.cfg.DKIM) > 0 {
 			ck.warnAt("domains", "no [[dkim]] key signs the mail of "+d, "mailsrvd dkim genkey "+d)
 		}
+	}
+}
+
+// dkimKey looks at one key, and says what its rotation waits for.
+func (ck *checker) dkimKey(key string, k keyring.Key) {
+	ck.readable(key, k.Path)
+	for _, w := range k.Key.Warnings() {
+		ck.warnAt(key, k.Path+": "+w, "make a new key under another selector")
+	}
+	if k.State == dkim.Waiting || k.State == dkim.Spent {
+		ck.warnAt(key, fmt.Sprintf("the key %s of %s is %s", k.Selector, k.Domain, k.State), k.Advice())
 	}
 }
 

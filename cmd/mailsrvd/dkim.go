@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/user"
@@ -11,16 +12,19 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"svc.plus/mailsrvd/cmd/mailsrvd/internal/admin"
+	"svc.plus/mailsrvd/cmd/mailsrvd/internal/keyring"
 	"svc.plus/mailsrvd/config"
 	"svc.plus/mailsrvd/dkim"
 )
 
 func (a *app) dkimCommand() *cobra.Command {
-	c := &cobra.Command{Use: "dkim", Short: "Make and show the keys that sign outbound mail"}
-	c.AddCommand(a.dkimGenkeyCommand(), a.dkimShowCommand())
+	c := &cobra.Command{Use: "dkim", Short: "Make, rotate and show the keys that sign outbound mail"}
+	c.AddCommand(a.dkimGenkeyCommand(), a.dkimRotateCommand(), a.dkimShowCommand())
 	return c
 }
 
@@ -126,24 +130,35 @@ func writeKey(key *dkim.Key, path string) error {
 	return errors.Join(os.Chown(path, -1, gid), os.Chmod(path, 0o640))
 }
 
-// dkimRecord is a line of dkim show.
+// dkimRecord is a key of dkim show.
 type dkimRecord struct {
 	Domain    string `json:"domain"`
 	Selector  string `json:"selector"`
 	Algorithm string `json:"algorithm"`
-	Name      string `json:"name"`
-	Value     string `json:"value"`
-	Zone      string `json:"zone"`
+	// State is one of dkim.KeyState.
+	State string    `json:"state"`
+	Since time.Time `json:"since,omitzero"`
+	Until time.Time `json:"until,omitzero"`
+	File  string    `json:"file"`
+	Name  string    `json:"name"`
+	Value string    `json:"value"`
+	Zone  string    `json:"zone"`
+
+	advice string
 }
 
 func (a *app) dkimShowCommand() *cobra.Command {
 	var p printer
 	c := &cobra.Command{
-		Use:     "show [DOMAIN]",
-		Short:   "Print the DNS records of the configured DKIM keys",
+		Use:   "show [DOMAIN]",
+		Short: "Print the DNS records of the DKIM keys, and which of them signs",
+		Long: `show prints the record of each key with what it does: waiting (for its record
+in the DNS), signing, retiring (its record is needed for mail on its way) or
+spent (record and file may be removed). A running daemon looks into the DNS
+first.`,
 		Example: "  mailsrvd dkim show svc.plus\n  mailsrvd dkim show --json",
 		Args:    cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.config()
 			if err != nil {
 				return err
@@ -152,37 +167,60 @@ func (a *app) dkimShowCommand() *cobra.Command {
 			if len(args) > 0 {
 				domain = strings.ToLower(args[0])
 			}
+			if _, err := admin.TurnKeys(cmd.Context(), c.Socket("control")); err != nil {
+				return err
+			}
 			records, err := dkimRecords(c, domain)
 			if err != nil {
 				return err
 			}
 			if len(records) == 0 {
-				return fmt.Errorf("no key is configured for %s; mailsrvd dkim genkey makes one", cmp.Or(domain, "any domain"))
+				return noKeys(cmp.Or(domain, "any domain"))
 			}
-			return p.print(a, records, func(w *tabwriter.Writer) {
-				for _, r := range records {
-					fmt.Fprintln(w, r.Zone)
-				}
-			})
+			return p.print(a, records, func(w *tabwriter.Writer) { printKeys(w, records) })
 		},
 	}
 	p.flag(c)
 	return c
 }
 
-// dkimRecords lists the configured keys of domain, or all.
+func noKeys(domain string) error {
+	return fmt.Errorf("no key is configured for %s; mailsrvd dkim genkey makes one", domain)
+}
+
+// printKeys prints lines for a zone file.
+func printKeys(w io.Writer, records []dkimRecord) {
+	for _, r := range records {
+		fmt.Fprintf(w, "; %s: %s", r.Name, r.State)
+		if !r.Since.IsZero() {
+			fmt.Fprintf(w, " since %s", r.Since.Local().Format(time.DateOnly))
+		}
+		if r.advice != "" {
+			fmt.Fprintf(w, "; %s", r.advice)
+		}
+		fmt.Fprintf(w, "\n%s\n", r.Zone)
+	}
+}
+
+// dkimRecords lists the keys of domain, or all.
 func dkimRecords(c *config.Config, domain string) ([]dkimRecord, error) {
+	keys, err := keyring.Load(c)
+	if err != nil {
+		return nil, err
+	}
 	var records []dkimRecord
-	for i, d := range c.DKIM {
-		if domain != "" && d.Domain != domain {
+	for _, k := range keys {
+		if domain != "" && k.Domain != domain {
 			continue
 		}
-		key, err := dkim.LoadKey(d.Key)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", c.Where(fmt.Sprintf("dkim[%d].key", i)), err)
+		r := dkimRecord{
+			Domain: k.Domain, Selector: k.Selector, Algorithm: string(k.Key.Algorithm()), State: string(k.State), Since: k.Since, Until: k.Until, File: k.Path,
+			Name: dkim.RecordName(k.Domain, k.Selector), Value: dkim.Record(k.Key), Zone: dkim.ZoneLine(k.Domain, k.Selector, k.Key), advice: k.Advice(),
 		}
-		records = append(records, dkimRecord{d.Domain, d.Selector, string(key.Algorithm()),
-			dkim.RecordName(d.Domain, d.Selector), dkim.Record(key), dkim.ZoneLine(d.Domain, d.Selector, key)})
+		if k.State == dkim.Waiting {
+			r.advice = "it signs as soon as the DNS has this record"
+		}
+		records = append(records, r)
 	}
 	return records, nil
 }

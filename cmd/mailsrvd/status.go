@@ -58,6 +58,11 @@ func printStatus(w *tabwriter.Writer, s admin.Status, now time.Time) {
 	}
 	fmt.Fprintf(w, "queue\t%d messages, %d being sent, %d destinations of which %d do not answer\n",
 		s.Queue.Items, s.Queue.Active, s.Queue.Destinations, s.Queue.Down)
+	for _, k := range s.DKIM {
+		if k.Advice != "" {
+			fmt.Fprintf(w, "DKIM key\t%s of %s is %s: %s\n", k.Selector, k.Domain, k.State, k.Advice)
+		}
+	}
 	for _, c := range s.Certificates {
 		fmt.Fprintf(w, "certificate\t%s, until %s\n", strings.Join(c.Names, " "), c.NotAfter.Local().Format(time.DateOnly))
 	}

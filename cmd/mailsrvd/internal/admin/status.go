@@ -21,6 +21,19 @@ type Status struct {
 	Listeners    []Listener    `json:"listeners"`
 	Queue        queue.Stats   `json:"queue"`
 	Certificates []Certificate `json:"certificates"`
+	DKIM         []SigningKey  `json:"dkim"`
+}
+
+// SigningKey is a DKIM key, in one of the states of dkim.KeyState.
+type SigningKey struct {
+	Domain    string    `json:"domain"`
+	Selector  string    `json:"selector"`
+	Algorithm string    `json:"algorithm"`
+	State     string    `json:"state"`
+	Since     time.Time `json:"since,omitzero"`
+	Until     time.Time `json:"until,omitzero"`
+	// Advice says what is to be done, "" for nothing.
+	Advice string `json:"advice,omitempty"`
 }
 
 // Listener is one open socket.

@@ -23,6 +23,7 @@ import (
 
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/web"
 	"svc.plus/mailsrvd/config"
+	"svc.plus/mailsrvd/dkim"
 	"svc.plus/mailsrvd/imapd"
 	"svc.plus/mailsrvd/internal/acme"
 	"svc.plus/mailsrvd/internal/asuser"
@@ -69,6 +70,10 @@ type Daemon struct {
 	stores   *maildir.Stores
 	queue    *queue.Queue
 	reports  *tlsrpt.Collector
+
+	turning  sync.Mutex    // guards turns
+	turns    dkim.Turns    // which DKIM keys sign
+	turnSoon chan struct{} // wakes watchKeys
 	servers  []*server
 	raw      []net.Listener // opened, and not yet handed to a server
 
@@ -90,7 +95,7 @@ type server struct {
 // New builds everything and opens the listeners, so that a Daemon that exists
 // can run. After an error nothing is left open.
 func New(ctx context.Context, o Options) (*Daemon, error) {
-	d := &Daemon{o: o, cfg: o.Config, log: o.Logger, started: time.Now(), registry: observe.NewRegistry(o.Version), renewal: renewal{done: make(chan struct{}, 1)}}
+	d := &Daemon{o: o, cfg: o.Config, log: o.Logger, started: time.Now(), turnSoon: make(chan struct{}, 1), registry: observe.NewRegistry(o.Version), renewal: renewal{done: make(chan struct{}, 1)}}
 	if err := d.build(ctx); err != nil {
 		d.close()
 		return nil, err
@@ -112,11 +117,13 @@ func (d *Daemon) build(ctx context.Context) error {
 	d.registry.MustRegister(d.zoneFindings())
 	d.openIndex()
 	d.stores = maildir.NewStores(maildir.Options{Separator: c.IMAP.Separator[0], Hostname: c.Hostname, Limits: d.quota, Logger: d.log, Registerer: d.registry, Index: d.index})
+	d.loadTurns()
 	g, err := d.newGeneration(c, nil)
 	if err != nil {
 		return err
 	}
 	d.board = newSwitchboard(g)
+	d.registry.MustRegister(newKeyMetrics(d))
 	if d.reports, err = d.tlsReports(); err != nil {
 		return err
 	}
@@ -197,6 +204,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	sending.Go(func() { d.queue.Run(queueCtx) })
 	sending.Go(func() { d.reports.Run(queueCtx) })
 	serving.Go(func() { d.watchZones(run) })
+	serving.Go(func() { d.watchKeys(run) })
 	if d.acme != nil {
 		serving.Go(func() { d.acme.Run(run) })
 	}

@@ -4,23 +4,24 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"svc.plus/mailsrvd/auth"
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/senders"
 	"svc.plus/mailsrvd/config"
-	"svc.plus/mailsrvd/dkim"
 	"svc.plus/mailsrvd/lda"
 )
 
 // generation is what one reading of the configuration gives and the next
-// replaces. It is immutable; its parts are safe for concurrent use.
+// replaces. Its parts are safe for concurrent
+// use.
 type generation struct {
 	cfg     *config.Config
 	auth    *authentication
 	agent   *lda.Agent
-	signer  *dkim.Signer
+	signing *atomic.Pointer[signing] // replaced when a key takes its turn
 	senders senders.Policy
 	out     wayOut
 	// registry has the metrics of agent and relay: counters begin anew with
@@ -40,7 +41,7 @@ type authentication struct {
 // newGeneration builds everything from c, or returns all that is wrong. old may
 // be nil.
 func (d *Daemon) newGeneration(c *config.Config, old *generation) (*generation, error) {
-	g := &generation{cfg: c, registry: prometheus.NewRegistry()}
+	g := &generation{cfg: c, signing: new(atomic.Pointer[signing]), registry: prometheus.NewRegistry()}
 	var errs []error
 	note := func(key string, err error) {
 		if err != nil {
@@ -57,7 +58,10 @@ func (d *Daemon) newGeneration(c *config.Config, old *generation) (*generation, 
 		})
 		note("aliases.file", err)
 	}
-	g.signer, err = d.signer(c)
+	d.turning.Lock()
+	keys, _, err := d.newSigning(c)
+	d.turning.Unlock()
+	g.signing.Store(keys)
 	note("dkim", err)
 	g.out, err = d.wayOut(c, g.registry)
 	note("relay.smarthost", err)
@@ -113,27 +117,6 @@ func LDAOptions(c *config.Config) lda.Options {
 		o.Aliases = append(o.Aliases, lda.AliasFile{Path: c.Aliases.File, Optional: !c.Given("aliases.file")})
 	}
 	return o
-}
-
-func (d *Daemon) signer(c *config.Config) (*dkim.Signer, error) {
-	var ids []dkim.Identity
-	var errs []error
-	for i, k := range c.DKIM {
-		err := d.o.Groups.Do(func() error {
-			key, err := dkim.LoadKey(k.Key)
-			if err == nil {
-				ids = append(ids, dkim.Identity{Domain: k.Domain, Selector: k.Selector, Key: key})
-			}
-			return err
-		})
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", c.Where(fmt.Sprintf("dkim[%d].key", i)), err))
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	return dkim.NewSigner(ids)
 }
 
 // close frees the connections that the way out keeps.

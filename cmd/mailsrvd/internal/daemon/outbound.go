@@ -111,7 +111,7 @@ func (d *Daemon) signed(ctx context.Context, g *generation, env message.Envelope
 	domain, err := dkim.FromDomain(c)
 	if err == nil {
 		var header []byte
-		if header, err = sign(ctx, g.signer, domain, c); err == nil && len(header) > 0 {
+		if header, err = sign(ctx, g.signing.Load(), domain, c); err == nil && len(header) > 0 {
 			return c.WithPrefix(header)
 		}
 	}

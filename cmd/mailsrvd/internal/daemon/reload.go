@@ -72,6 +72,7 @@ func (d *Daemon) reload(ctx context.Context) error {
 		return err
 	}
 	d.board.live.Store(g)
+	d.wakeKeys()
 	if d.o.Level != nil {
 		d.o.Level.Set(c.Log.Level())
 	}

@@ -114,6 +114,10 @@ func (d *Daemon) buildIMAP() error {
 func (d *Daemon) buildControl() {
 	handlers := admin.QueueHandlers(d.queue)
 	maps.Copy(handlers, admin.StatusHandlers(d.Status, d.Reload))
+	maps.Copy(handlers, admin.DKIMHandlers(func(ctx context.Context) error {
+		defer d.wakeKeys()
+		return d.turnKeys(ctx)
+	}))
 	maps.Copy(handlers, admin.TraceHandlers(d.o.History))
 	ctl := control.New(control.Options{Handlers: handlers, Logger: d.log})
 	handover := func(ctx context.Context, c *control.Call) (any, error) {

@@ -18,7 +18,7 @@ import (
 func (d *Daemon) Status() admin.Status {
 	s := admin.Status{
 		Version: d.o.Version, PID: os.Getpid(), Started: d.started, Config: d.cfg.File,
-		Queue: d.queue.Stats(), Listeners: []admin.Listener{}, Certificates: []admin.Certificate{},
+		Queue: d.queue.Stats(), DKIM: d.dkimStatus(), Listeners: []admin.Listener{}, Certificates: []admin.Certificate{},
 	}
 	if at := d.reloaded.Load(); at > 0 {
 		s.Reloaded = time.Unix(0, at)

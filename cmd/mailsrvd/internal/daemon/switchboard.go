@@ -8,7 +8,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"svc.plus/mailsrvd/auth"
-	"svc.plus/mailsrvd/dkim"
 	"svc.plus/mailsrvd/internal/message"
 )
 
@@ -46,15 +45,15 @@ func (s *switchboard) Deliver(ctx context.Context, env message.Envelope, c *mess
 
 // Match and Sign implement smtpd.Signer.
 func (s *switchboard) Match(fromDomain string) (string, bool) {
-	return s.live.Load().signer.Match(fromDomain)
+	return s.live.Load().signing.Load().Match(fromDomain)
 }
 
 func (s *switchboard) Sign(ctx context.Context, domain string, c *message.Content) ([]byte, error) {
-	return s.live.Load().signer.Sign(ctx, domain, c)
+	return s.live.Load().signing.Load().Sign(ctx, domain, c)
 }
 
 // sign signs for a From domain, if there is a key.
-func sign(ctx context.Context, signer *dkim.Signer, domain string, c *message.Content) ([]byte, error) {
+func sign(ctx context.Context, signer *signing, domain string, c *message.Content) ([]byte, error) {
 	as, ok := signer.Match(domain)
 	if !ok {
 		return nil, nil

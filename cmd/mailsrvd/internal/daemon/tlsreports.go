@@ -38,7 +38,7 @@ func (d *Daemon) mailReport(ctx context.Context, env message.Envelope, c *messag
 	if err != nil {
 		return err
 	}
-	header, err := sign(ctx, d.board.live.Load().signer, domain, c)
+	header, err := sign(ctx, d.board.live.Load().signing.Load(), domain, c)
 	if err != nil {
 		return err
 	}

@@ -164,7 +164,14 @@ func (c *check) dkim(ctx context.Context) {
 		if c.unanswered("DKIM", name, err) {
 			continue
 		}
-		if err := dkim.CompareRecord(texts, k.Key); err != nil {
+		err = dkim.CompareRecord(texts, k.Key)
+		switch {
+		case k.State == dkim.Spent && err == nil:
+			c.warn("DKIM", name, "remove the record "+name, "%s is of a key that no longer signs, and no mail under way needs it", name)
+		case k.State == dkim.Spent || err == nil:
+		case k.State == dkim.Waiting:
+			c.warn("DKIM", name, "add to the zone: "+dkim.ZoneLine(c.Name, k.Selector, k.Key), "%s: %v; the old key signs until it is there", name, err)
+		default:
 			c.add("DKIM", name, "add to the zone: "+dkim.ZoneLine(c.Name, k.Selector, k.Key), "%s: %v", name, err).Key = i
 		}
 	}

@@ -39,6 +39,8 @@ type Domain struct {
 type Key struct {
 	Selector string
 	Key      *dkim.Key
+	// State is empty for a key of which nothing else is known: it signs.
+	State dkim.KeyState
 }
 
 // Record is one line of a zone.
@@ -69,6 +71,9 @@ func (d Domain) Records() []Record {
 	}
 	records = append(records, Record{d.Name, "TXT", `"v=spf1 mx -all"`, "SPF: mail of this domain comes from its MX alone"})
 	for _, k := range d.Keys {
+		if k.State == dkim.Spent {
+			continue
+		}
 		records = append(records, Record{dkim.RecordName(d.Name, k.Selector), "TXT", quoted(dkim.Record(k.Key)), "DKIM: the public half of the signing key"})
 	}
 	records = append(records, Record{"_dmarc." + d.Name, "TXT",

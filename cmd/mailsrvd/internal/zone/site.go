@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"svc.plus/mailsrvd/cmd/mailsrvd/internal/keyring"
 	"svc.plus/mailsrvd/config"
-	"svc.plus/mailsrvd/dkim"
 	"svc.plus/mailsrvd/internal/dns"
 	"svc.plus/mailsrvd/smtpd/relay/mtasts"
 )
@@ -20,6 +20,10 @@ import (
 func Of(c *config.Config, names ...string) ([]Domain, error) {
 	if len(names) == 0 {
 		names = c.Domains
+	}
+	keys, err := keyring.Load(c)
+	if err != nil {
+		return nil, err
 	}
 	addresses := PublicAddresses()
 	var out []Domain
@@ -34,15 +38,10 @@ func Of(c *config.Config, names ...string) ([]Domain, error) {
 			HTTPS: config.Port(c.Listen.HTTPS),
 		}
 		d.Policy, d.HasPolicy = Policy(c)
-		for i, k := range c.DKIM {
-			if k.Domain != name {
-				continue
+		for _, k := range keys {
+			if k.Domain == name {
+				d.Keys = append(d.Keys, Key{Selector: k.Selector, Key: k.Key, State: k.State})
 			}
-			key, err := dkim.LoadKey(k.Key)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", c.Where(fmt.Sprintf("dkim[%d].key", i)), err)
-			}
-			d.Keys = append(d.Keys, Key{Selector: k.Selector, Key: key})
 		}
 		out = append(out, d)
 	}

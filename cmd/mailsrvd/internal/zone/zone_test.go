@@ -52,7 +52,7 @@ func testCertificate(t *testing.T) *x509.Certificate {
 func domain(k *dkim.Key) Domain {
 	return Domain{
 		Name: "example.org", Hostname: "mail.example.org", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
-		Postmaster: "pm", Keys: []Key{{"s1", k}}, Submission: 587, Submissions: 465, IMAP: 143, IMAPS: 993,
+		Postmaster: "pm", Keys: []Key{{Selector: "s1", Key: k}}, Submission: 587, Submissions: 465, IMAP: 143, IMAPS: 993,
 	}
 }
 
@@ -236,6 +236,34 @@ func TestOurPolicyIsComparedWithWhatOthersSee(t *testing.T) {
 		}
 		if len(findings) != len(tt.want) {
 			t.Errorf("%s: %+v", tt.name, findings)
+		}
+	}
+}
+
+// TestKeysInRotation: a key that waits is announced, one that is spent is not.
+func TestKeysInRotation(t *testing.T) {
+	d := domain(testKey(t))
+	d.Keys = append(d.Keys, Key{"e1", testKey(t), dkim.Waiting}, Key{"s0", testKey(t), dkim.Spent}, Key{"s00", testKey(t), dkim.Retiring})
+	for _, tt := range []struct{ remove, add, want string }{
+		{want: ""},
+		{remove: "e1._domainkey.example.org", want: "warning the old key signs until it is there"},
+		{remove: "s00._domainkey.example.org", want: "there is no DKIM record"},
+		{add: dkim.ZoneLine("example.org", "s0", d.Keys[2].Key), want: "warning is of a key that no longer signs"},
+	} {
+		f, err := dns.NewFake(good(d) + tt.add)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tt.remove != "" {
+			f.Remove(tt.remove)
+		}
+		findings := d.Check(context.Background(), f.Resolver(), noFetch)
+		text, warning := strings.CutPrefix(tt.want, "warning ")
+		if tt.want == "" && len(findings) == 0 {
+			continue
+		}
+		if len(findings) != 1 || tt.want == "" || findings[0].Warning != warning || !strings.Contains(findings[0].Text, text) {
+			t.Errorf("%+v: %+v", tt, findings)
 		}
 	}
 }

@@ -1,0 +1,63 @@
+package dkim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"svc.plus/mailsrvd/internal/durable"
+)
+
+// turnsFile is the form of the file:
+//
+//	{"version":1,"turns":{"default._domainkey.svc.plus":[{"selector":"r20261125","since":"2026-11-25T10:00:00Z"}]}}
+type turnsFile struct {
+	Version int   `json:"version"`
+	Turns   Turns `json:"turns"`
+}
+
+const turnsVersion = 1
+
+// LoadTurns reads a file of turns. Without one, no ring has turned yet. A file
+// that is lost costs a question to the DNS: the newest key with a record signs.
+func LoadTurns(path string) (Turns, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Turns{}, nil
+	}
+	if err != nil {
+		return Turns{}, fmt.Errorf("reading which DKIM keys sign: %w", err)
+	}
+	defer f.Close()
+	var t turnsFile
+	if err := json.NewDecoder(io.LimitReader(f, 16<<20)).Decode(&t); err != nil {
+		return Turns{}, fmt.Errorf("reading which DKIM keys sign, %s: %w", path, err)
+	}
+	if t.Version != turnsVersion {
+		return Turns{}, fmt.Errorf("%s is of version %d", path, t.Version)
+	}
+	if t.Turns == nil {
+		t.Turns = Turns{}
+	}
+	return t.Turns, nil
+}
+
+// Save writes the file, durable when it returns nil.
+func (t Turns) Save(path string) error {
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("keeping which DKIM keys sign: %w", err)
+	}
+	defer root.Close()
+	err = durable.WriteFile(root, filepath.Base(path), 0o640, nil, func(w io.Writer) error {
+		return json.NewEncoder(w).Encode(turnsFile{turnsVersion, t})
+	})
+	if err != nil {
+		return fmt.Errorf("keeping which DKIM keys sign: %w", err)
+	}
+	return nil
+}
