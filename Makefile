@@ -6,6 +6,7 @@
 # make bench  the Go benchmarks, ready for benchstat
 # make torture  the random tests against Dovecot for minutes instead of seconds
 # make walkthrough, make systemd-test   the main job with real clients; the unit under systemd
+# make thunderbird-test   Thunderbird sets itself up (root; needs thunderbird, xvfb, xdotool, imagemagick)
 # make deb    the Debian package, in dist/; make debian-test tries it on a bare Debian
 
 GO        ?= go
@@ -14,7 +15,7 @@ LDFLAGS   = -X main.version=$(VERSION)
 FUZZTIME  ?= 30s
 BIN       = bin/mailsrvd
 
-.PHONY: build run test lint setup setup-test fuzz bench torture clean walkthrough systemd-test deb debian-test
+.PHONY: build run test lint setup setup-test fuzz bench torture clean walkthrough systemd-test thunderbird-test deb debian-test
 
 build: setup
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/mailsrvd
@@ -54,6 +55,10 @@ torture: setup-test
 
 walkthrough: setup-test build
 	deploy/walkthrough.sh
+
+# Not a part of CI: it drives windows, and its packages are large.
+thunderbird-test: build
+	deploy/thunderbird-test.sh
 
 # The unit under a real systemd, in namespaces of its own.
 systemd-test: setup-test build

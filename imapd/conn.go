@@ -2,7 +2,6 @@ package imapd
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"svc.plus/mailsrvd/imapd/wire"
+	"svc.plus/mailsrvd/internal/observe"
 )
 
 // limitsBeforeLogin are for strangers: enough for a long password, no more.
@@ -132,7 +132,7 @@ func (s *session) setPeer() {
 		ip, _ := netip.AddrFromSlice(a.IP)
 		s.remote = ip.Unmap()
 	}
-	s.trace = rand.Text()[:10]
+	s.trace = observe.NewTrace()
 }
 
 // run greets and serves commands until the end, which is always an error. A
