@@ -39,12 +39,8 @@ lint: setup
 	$(GO) tool staticcheck ./...
 	@deploy/vulncheck.sh
 
-# One go test run a target: -fuzz takes a single match.
-fuzz:
-	@set -e; for pkg in $$($(GO) list ./...); do \
-		for t in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-			echo "== $$pkg $$t"; $(GO) test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) $$pkg; \
-		done; done
+fuzz: setup
+	FUZZTIME=$(FUZZTIME) deploy/fuzz.sh
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem -count $${COUNT:-1} ./...
