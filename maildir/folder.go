@@ -221,6 +221,16 @@ func (f *folder) in(d subdir) (*os.File, error) {
 	return f.sub[d], nil
 }
 
+// openSubs opens all three, and makes what is missing.
+func (f *folder) openSubs() error {
+	for d := range f.sub {
+		if _, err := f.in(subdir(d)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // look compares what stands in the place of a subdirectory with the one that is
 // open, which is closed if it is another one.
 func (f *folder) look(d subdir, st *unix.Stat_t) {

@@ -140,25 +140,26 @@ func (f *folder) names() ([]string, error) {
 }
 
 // folderDirs returns the directories that are folders; f is the Maildir.
-func (f *folder) folderDirs() ([]string, error) {
-	l := listing{}
-	if err := l.readAny(f.dir, unix.DT_DIR); err != nil {
-		return nil, err
-	}
-	var dirs []string
-	for _, e := range l.ents {
-		name := l.name(e)
-		if len(name) < 2 || name[0] != '.' {
-			continue
+func (f *folder) folderDirs() (dirs []string, err error) {
+	err = inPooled(0, func(l *listing) error {
+		if err := l.readAny(f.dir, unix.DT_DIR); err != nil {
+			return err
 		}
-		if string(name) == trashedName {
-			f.cleanTrashed()
+		for _, e := range l.ents {
+			name := l.name(e)
+			if len(name) < 2 || name[0] != '.' {
+				continue
+			}
+			if string(name) == trashedName {
+				f.cleanTrashed()
+			}
+			if name[1] != '.' {
+				dirs = append(dirs, string(name))
+			}
 		}
-		if name[1] != '.' {
-			dirs = append(dirs, string(name))
-		}
-	}
-	return dirs, nil
+		return nil
+	})
+	return dirs, err
 }
 
 // isDir reports whether a directory of this name is in the folder; a link to

@@ -37,8 +37,9 @@ type Mailbox struct {
 	patience time.Time // until then nobody waits for a foreign lock
 	lock     *dotlock  // held over several calls that work as the user
 
-	force   atomic.Bool // look at the directories whatever their times
-	watched atomic.Bool // inotify reports changes
+	force   atomic.Bool  // look at the directories whatever their times
+	watched atomic.Bool  // inotify reports changes
+	relied  atomic.Int64 // see rely
 
 	following sync.Mutex // held while watches are added or removed; taken before mu
 	followed  bool       // guarded by following

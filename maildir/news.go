@@ -21,7 +21,7 @@ func (m *Mailbox) syncNews(ctx context.Context, news *folderNews) error {
 		return err
 	}
 	defer m.unlockDisk()
-	if !news.all && m.loaded && m.takeNews(ctx, news) {
+	if !news.all && !news.begun && m.loaded && m.takeNews(ctx, news) {
 		return nil
 	}
 	return m.sync(ctx, syncLockWait)
@@ -47,6 +47,7 @@ func (m *Mailbox) takeNews(ctx context.Context, news *folderNews) (done bool) {
 				m.seen.times[d] = t
 			}
 		}
+		m.rely(f)
 		return nil
 	})
 	if err != nil || !done || m.force.Load() {

@@ -58,6 +58,7 @@ type watchPoint struct {
 type folderNews struct {
 	names map[namedFile]struct{}
 	all   bool // too many, or not told apart
+	begun bool // following began: what came before is looked for
 }
 
 type namedFile struct {
@@ -123,7 +124,7 @@ func (n *notifier) watch(m *Mailbox) {
 	}
 	n.mu.Unlock()
 	m.watched.Store(ok)
-	n.note(m, func(f *folderNews) { f.all = true })
+	n.note(m, func(f *folderNews) { f.begun = true })
 }
 
 // messageDirs are the paths of new/ and cur/.
@@ -195,13 +196,16 @@ func (n *notifier) removeWatches(m *Mailbox) {
 	}
 }
 
-// unwatch ends following.
+// unwatch ends following. What nobody will look at any more, the next Sync must
+// read: events that came, and those that may be on their way about the moment in
+// which memory relied on them. A session that changed nothing leaves no such work.
 func (n *notifier) unwatch(m *Mailbox) {
 	m.watched.Store(false)
 	n.mu.Lock()
 	delete(n.polled, m)
-	if n.news[m] != nil { // nobody will look: the next reading must
-		delete(n.news, m)
+	f := n.news[m]
+	delete(n.news, m)
+	if f != nil && (f.all || len(f.names) > 0) || m.relied.Load() > n.all.opt.clock().Add(-settleAfter).UnixNano() {
 		m.force.Store(true)
 	}
 	_, have := n.paths[m]

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,16 @@ type entry struct {
 	off uint32
 	len uint16
 	in  subdir
+}
+
+// listingBuffers are for listings that end with the visit.
+var listingBuffers = sync.Pool{New: func() any { return new([2 * readdirStep]byte) }}
+
+// inPooled runs fn with a listing whose memory is used again after that.
+func inPooled(step int, fn func(l *listing) error) error {
+	buf := listingBuffers.Get().(*[2 * readdirStep]byte)
+	defer listingBuffers.Put(buf)
+	return fn(&listing{buf: buf[:0], step: step})
 }
 
 func (l *listing) name(e entry) []byte { return l.buf[e.off : e.off+uint32(e.len)] }

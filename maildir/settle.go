@@ -63,15 +63,21 @@ func (sw *sweep) remember(f *folder) {
 		return
 	}
 	m.patience = time.Time{}
-	if m.watched.Load() {
-		return
-	}
 	for _, t := range sw.state.times {
-		if f.now().Sub(time.Unix(0, t)) < grain(t) {
+		if f.now().Sub(time.Unix(0, t)) >= grain(t) {
+			continue
+		}
+		if m.watched.Load() {
+			m.rely(f)
+		} else {
 			m.recheck = f.now().Add(grain(t))
 		}
 	}
 }
+
+// rely notes that memory took the directories' times for the whole truth because
+// inotify would tell of any other change.
+func (m *Mailbox) rely(f *folder) { m.relied.Store(f.now().UnixNano()) }
 
 // own runs fn, which renames or removes files in new/ and cur/, and notes the
 // directories' times afterwards, so that our own change is no reason to read
@@ -86,7 +92,9 @@ func (m *Mailbox) own(f *folder, fn func() error) error {
 	for i := range after {
 		if before[i] == m.seen.times[i] && after[i] != before[i] {
 			m.seen.times[i] = after[i]
-			if !m.watched.Load() {
+			if m.watched.Load() {
+				m.rely(f)
+			} else {
 				m.recheck = f.now().Add(settleAfter)
 			}
 		}

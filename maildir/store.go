@@ -229,10 +229,14 @@ func (s *Store) Path() string { return s.path }
 // Prepare makes the Maildir with cur, new and tmp where they are missing, and the
 // directories above it where the owner may.
 func (s *Store) Prepare(ctx context.Context) error {
+	err := s.withRoot(ctx, (*folder).openSubs)
+	if !errors.Is(err, ErrNotFound) {
+		return err
+	}
 	if err := asuser.Do(ctx, s.owner, s.makeMaildir); err != nil {
 		return fmt.Errorf("making the Maildir: %w", err)
 	}
-	return s.withRoot(ctx, (*folder).makeSubdirs)
+	return s.withRoot(ctx, (*folder).openSubs)
 }
 
 // makeMaildir makes the Maildir itself, and the directories above it where the

@@ -288,8 +288,11 @@ func (sw *sweep) decide(f *folder) (sweepResult, error) {
 
 // readDirs reads the directories and compares them with memory.
 func (sw *sweep) readDirs(f *folder) error {
+	return inPooled(sw.m.store.all.opt.readdirStep, func(l *listing) error { return sw.readInto(l, f) })
+}
+
+func (sw *sweep) readInto(l *listing, f *folder) error {
 	m := sw.m
-	l := listing{step: m.store.all.opt.readdirStep}
 	for sub := inNew; sub <= inCur; sub++ {
 		if sub == inCur && !sw.both {
 			continue

@@ -392,6 +392,49 @@ func TestOurOwnChangesAreNoReasonToRead(t *testing.T) {
 	}
 }
 
+// A session that only looks leaves nothing behind that makes the next one read the
+// directories; one that changes something relied on inotify, which nobody heeds
+// after it has left.
+func TestShortSessionsAreNoReasonToRead(t *testing.T) {
+	s, dir := testStore(t, Options{})
+	write(t, dir, "cur/1.a:2,", "x")
+	m := open(t, s, "INBOX")
+	long := time.Now().Add(-time.Minute)
+	for _, sub := range []string{"cur", "new"} {
+		if err := os.Chtimes(filepath.Join(dir, sub), long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	syncNow(t, m)
+	session := func(work func()) (read uint32) {
+		before := m.gen
+		w := m.Watch(nil)
+		if !m.watched.Load() {
+			t.Skip("missing: inotify")
+		}
+		work()
+		w.Close()
+		syncNow(t, m)
+		return m.gen - before
+	}
+	for range 5 {
+		if n := session(func() {}); n != 0 {
+			t.Fatalf("a session that only looked: %d readings", n)
+		}
+	}
+	n := session(func() {
+		if _, _, err := m.StoreFlags(t.Context(), []UID{1}, AddFlags, Seen, nil, StoreOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n == 0 {
+		t.Error("after a session that changed a flag nothing was read")
+	}
+	if n := session(func() { write(t, dir, "cur/2.b:2,", "x") }); n == 0 || m.Len() != 2 {
+		t.Errorf("after another program's change: %d readings, %d messages", n, m.Len())
+	}
+}
+
 // With inotify, what other programs rename or deliver is taken without reading
 // the directories, and the next NOOP need not read them either.
 func TestNamedChangesAreNoReasonToRead(t *testing.T) {

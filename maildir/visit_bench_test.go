@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 
 	"svc.plus/mailsrvd/internal/asuser"
@@ -193,37 +192,4 @@ func BenchmarkCopyMoveExpunge(b *testing.B) {
 			}
 		}
 	})
-}
-
-// What the disk allows: the same four steps with nothing around them. A delivery
-// is compared with this figure of the same run.
-func BenchmarkDiskLimit(b *testing.B) {
-	for _, writers := range []int{1, 8} {
-		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
-			dir := b.TempDir()
-			tmp, cur := filepath.Join(dir, "tmp"), filepath.Join(dir, "new")
-			if err := errors.Join(os.Mkdir(tmp, 0o700), os.Mkdir(cur, 0o700)); err != nil {
-				b.Fatal(err)
-			}
-			into, err := os.Open(cur)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer into.Close()
-			text := make([]byte, 2754)
-			var n atomic.Int64
-			parallel(b, writers, func() error {
-				name := fmt.Sprintf("1700000000.M%dP4711.bench.example,S=2754,W=2818", n.Add(1))
-				f, err := os.Create(filepath.Join(tmp, name))
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				if _, err = f.Write(text); err == nil {
-					err = f.Sync()
-				}
-				return errors.Join(err, os.Rename(filepath.Join(tmp, name), filepath.Join(cur, name)), into.Sync())
-			})
-		})
-	}
 }
