@@ -1,7 +1,14 @@
 package listen
 
 import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
+	"crypto/x509"
+	"math/big"
 	"net"
 	"os"
 	"runtime"
@@ -9,6 +16,71 @@ import (
 	"testing"
 	"time"
 )
+
+// BenchmarkHandshake is a connection with its TLS handshake, the client's part included,
+// by the kind of the server's key.
+func BenchmarkHandshake(b *testing.B) {
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ecdsaKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, c := range []struct {
+		name    string
+		key     crypto.Signer
+		version uint16
+		cache   tls.ClientSessionCache
+	}{
+		{"ecdsa-p256", ecdsaKey, tls.VersionTLS13, nil},
+		{"rsa-2048", rsaKey, tls.VersionTLS13, nil},
+		{"ecdsa-p256/resumed", ecdsaKey, tls.VersionTLS13, tls.NewLRUClientSessionCache(1)},
+		{"rsa-2048/resumed", rsaKey, tls.VersionTLS13, tls.NewLRUClientSessionCache(1)},
+		{"ecdsa-p256/TLS1.2", ecdsaKey, tls.VersionTLS12, nil},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"mx.test"}, NotAfter: time.Now().Add(time.Hour)}
+			der, err := x509.CreateCertificate(rand.Reader, template, template, c.key.Public(), c.key)
+			if err != nil {
+				b.Fatal(err)
+			}
+			server := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: c.key}}}
+			client := &tls.Config{ServerName: "mx.test", InsecureSkipVerify: true, MaxVersion: c.version, ClientSessionCache: c.cache}
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer l.Close()
+			b.ReportAllocs()
+			for b.Loop() {
+				shakeHands(b, l, server, client)
+			}
+		})
+	}
+}
+
+// shakeHands goes on until the client has read a byte, and with it the ticket for
+// the next time.
+func shakeHands(b *testing.B, l net.Listener, server, client *tls.Config) {
+	near, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer near.Close()
+	far, err := l.Accept()
+	if err != nil {
+		b.Fatal(err)
+	}
+	go func() {
+		defer far.Close()
+		tls.Server(far, server).Write([]byte{0})
+	}()
+	if _, err := tls.Client(near, client).Read(make([]byte, 1)); err != nil {
+		b.Fatal(err)
+	}
+}
 
 // BenchmarkIdleTLS tells what an idle connection costs this side: heap and
 // stacks of a goroutine that waits in Read. The clients are in a child process,
