@@ -95,3 +95,56 @@ func (b *relaxedBody) sum() []byte {
 	b.flush(0)
 	return b.h.Sum(nil)
 }
+
+// simpleBody hashes a body in the canonical form "simple" (RFC 6376 section
+// 3.4.3): only empty lines at the end go.
+type simpleBody struct {
+	h     hash.Hash
+	cr    bool // a CR came that may begin a line end
+	lines int  // line ends that are not written yet
+}
+
+// Write implements io.Writer.
+func (b *simpleBody) Write(p []byte) (int, error) {
+	from := 0 // what is not hashed yet
+	for i, c := range p {
+		switch {
+		case c == '\n' && b.cr:
+			b.cr = false
+			b.lines++
+			from = i + 1
+			continue
+		case b.cr: // a lone CR is a byte like others
+			b.cr = false
+			b.pending()
+			b.h.Write([]byte{'\r'})
+		}
+		if c == '\r' {
+			b.cr = true
+			b.h.Write(p[from:i])
+			from = i + 1
+			continue
+		}
+		b.pending()
+	}
+	b.h.Write(p[from:])
+	return len(p), nil
+}
+
+// pending writes the line ends that something now follows.
+func (b *simpleBody) pending() {
+	for ; b.lines > 0; b.lines-- {
+		b.h.Write([]byte("\r\n"))
+	}
+}
+
+// sum writes the end of the last line and returns the hash. An empty body is
+// one line end.
+func (b *simpleBody) sum() []byte {
+	if b.cr {
+		b.pending()
+		b.h.Write([]byte{'\r'})
+	}
+	b.h.Write([]byte("\r\n"))
+	return b.h.Sum(nil)
+}

@@ -170,22 +170,32 @@ func (h *header) choose() (names []string, canonical []byte) {
 	return names, canonical
 }
 
-// sign makes one field. b= is last and empty while it is signed (RFC 6376
-// section 3.7).
+// sign makes one DKIM-Signature field.
 func (id Identity) sign(names []string, canonical, bodyHash []byte, now time.Time) ([]byte, error) {
 	f := foldedField{}
 	f.text("DKIM-Signature: v=1; a=" + string(id.Key.alg) + "-sha256; c=relaxed/relaxed;")
 	f.word(" d=" + id.Domain + ";")
 	f.word(" s=" + id.Selector + ";")
 	f.word(" t=" + strconv.FormatInt(now.Unix(), 10) + ";")
+	f.hashes(names, bodyHash)
+	return id.complete("DKIM-Signature", f, canonical)
+}
+
+// hashes appends h= and bh=.
+func (f *foldedField) hashes(names []string, bodyHash []byte) {
 	f.word(" h=" + names[0])
 	for _, n := range names[1:] {
 		f.word(":" + n)
 	}
 	f.text(";")
 	f.word(" bh=" + base64.StdEncoding.EncodeToString(bodyHash) + ";")
+}
+
+// complete appends b= to a field, over what the field signs and itself. b= is
+// last and empty while it is signed (RFC 6376 section 3.7).
+func (id Identity) complete(name string, f foldedField, canonical []byte) ([]byte, error) {
 	f.word(" b=")
-	unsigned := relaxedField(bytes.Clone(canonical), field{"DKIM-Signature", f.b})
+	unsigned := relaxedField(bytes.Clone(canonical), field{name, f.b})
 	sum := sha256.Sum256(bytes.TrimSuffix(unsigned, []byte("\r\n")))
 	how := crypto.SignerOpts(crypto.SHA256)
 	if id.Key.alg == Ed25519 {
