@@ -16,9 +16,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -94,6 +96,15 @@ func (o Options) Warnings() []string {
 		w = append(w, fmt.Sprintf("%s:%s", o.Path, p))
 	}
 	return w
+}
+
+// Names lists the accounts, in order. Mistakes in the file are an error.
+func (o Options) Names() ([]string, error) {
+	b, err := Open(o)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(b.users)), nil
 }
 
 // Verify implements auth.Backend.

@@ -18,15 +18,15 @@ import (
 )
 
 type setupOptions struct {
-	mode  string
-	check bool
+	mode       string
+	check, all bool
 }
 
 func (a *app) setupUserCommand() *cobra.Command {
 	var o setupOptions
 	var p printer
 	c := &cobra.Command{
-		Use:   "setup-user USER...",
+		Use:   "setup-user USER... | --all",
 		Short: "Prepare a user's Maildir, and find what in it is not the user's",
 		Long: `setup-user makes the Maildir of each USER, which the first message would do as
 well, and names files in it that do not belong to the user, with the command that
@@ -35,15 +35,30 @@ read by a daemon that works with the user's own rights.
 
 --mode private (the default) makes new directories for the user alone;
 --mode shared gives the Maildir to the group of [mail] group, mode 2770, so that
-new files inherit the group. --check only looks.
+new files inherit the group. --check only looks. --all stands for every person
+in /etc/passwd, or every account of the passwd-file.
+
+It also names folders whose UIDs only Dovecot's index knows (after a lost
+dovecot-uidlist), since clients would download them again, and folders that have
+used up the 26 letters for keywords.
 
 Exit status: 0 fine; 1 something needs mending.`,
-		Example: "  mailsrvd setup-user alice\n  mailsrvd setup-user alice --mode shared\n  mailsrvd setup-user --check alice bob",
-		Args:    cobra.MinimumNArgs(1),
+		Example: "  mailsrvd setup-user alice\n  mailsrvd setup-user alice --mode shared\n  mailsrvd setup-user --check --all",
+		Args: func(_ *cobra.Command, args []string) error {
+			if o.all == (len(args) > 0) {
+				return errors.New("name users, or use --all")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := a.config()
 			if err != nil {
 				return err
+			}
+			if o.all {
+				if args, err = allUsers(cfg); err != nil {
+					return err
+				}
 			}
 			reports, err := o.run(cmd.Context(), cfg, args)
 			if err != nil {
@@ -66,6 +81,7 @@ Exit status: 0 fine; 1 something needs mending.`,
 	}
 	c.Flags().StringVar(&o.mode, "mode", "private", "private or shared")
 	c.Flags().BoolVar(&o.check, "check", false, "change nothing")
+	c.Flags().BoolVar(&o.all, "all", false, "all users")
 	p.flag(c)
 	return c
 }
@@ -104,6 +120,20 @@ func (o setupOptions) run(ctx context.Context, cfg *config.Config, users []strin
 	return reports, nil
 }
 
+// allUsers are the names of those who have or may get mail.
+func allUsers(cfg *config.Config) ([]string, error) {
+	if cfg.Auth.Backend == "pam" {
+		users, err := systemUsers("/etc/passwd", cfg.Mail.MinUID)
+		names := make([]string, len(users))
+		for i, u := range users {
+			names[i] = u.Name
+		}
+		return names, err
+	}
+	_, file := daemon.BackendOptions(cfg, nil, nil, nil)
+	return file.Names()
+}
+
 func (o setupOptions) shared(cfg *config.Config) (*setup.Shared, error) {
 	switch o.mode {
 	case "private":
@@ -140,6 +170,12 @@ func printSetup(w *tabwriter.Writer, r *setup.Report) {
 	}
 	for _, d := range r.Unreadable {
 		fmt.Fprintf(w, "  %s cannot be read as %s\n", d, r.User)
+	}
+	for _, f := range r.EmptyLists {
+		fmt.Fprintf(w, "  %s: only Dovecot's index knows the UIDs; mend, before Dovecot stops: doveadm force-resync -u %s %s\n", f, r.User, f)
+	}
+	for _, f := range r.FullKeywords {
+		fmt.Fprintf(w, "  %s: all 26 letters for keywords are taken; further keywords, if there are any, are in Dovecot's index alone and get lost\n", f)
 	}
 	if m := r.Mend(); m != "" {
 		fmt.Fprintf(w, "  mend, as root: %s\n", m)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -36,6 +37,12 @@ type Report struct {
 	ForeignCount int      `json:"foreign_count"`
 	// Unreadable are directories that the user himself cannot read.
 	Unreadable []string `json:"unreadable,omitempty"`
+	// FullKeywords are folders whose 26 letters for keywords are taken: Dovecot
+	// keeps further ones in its index alone, where nobody else finds them.
+	FullKeywords []string `json:"full_keywords,omitempty"`
+	// EmptyLists are folders with messages whose list of UIDs names none while
+	// Dovecot's index has them: clients would download such a folder again.
+	EmptyLists []string `json:"empty_lists,omitempty"`
 	// Missing says that there is no Maildir, Odd that it is none.
 	Missing bool   `json:"missing,omitempty"`
 	Odd     string `json:"odd,omitempty"`
@@ -49,7 +56,7 @@ const MaxListed = 20
 // Fine reports whether nothing needs mending. A missing Maildir is no fault:
 // the first message makes it.
 func (r *Report) Fine() bool {
-	return r.ForeignCount == 0 && len(r.Unreadable) == 0 && r.Odd == ""
+	return r.ForeignCount == 0 && len(r.Unreadable) == 0 && r.Odd == "" && len(r.EmptyLists) == 0
 }
 
 // Mend is the command that gives the user what is his; empty if all is, or if a
@@ -232,6 +239,7 @@ func (r *Report) walk(ctx context.Context, root *os.Root, owner asuser.Owner) er
 			return nil // gone meanwhile
 		}
 		r.count(name, fi)
+		r.sideFile(root, name, fi)
 		if st, ok := fi.Sys().(*syscall.Stat_t); ok && int(st.Uid) != owner.UID {
 			r.ForeignCount++
 			if len(r.Foreign) < MaxListed {
@@ -250,4 +258,53 @@ func (r *Report) count(name string, fi fs.FileInfo) {
 	case fi.IsDir() && path.Base(name) == "cur":
 		r.Folders++
 	}
+}
+
+// sideFile looks into the files in which Dovecot keeps what the names of the
+// messages do not say.
+func (r *Report) sideFile(root *os.Root, name string, fi fs.FileInfo) {
+	const enough = 64 << 10 // of a list, to see whether it has a second line
+	if !fi.Mode().IsRegular() {
+		return
+	}
+	dir := path.Dir(name)
+	switch path.Base(name) {
+	case "dovecot-keywords":
+		if strings.Count(head(root, name, enough), "\n") >= 26 {
+			r.FullKeywords = append(r.FullKeywords, folderName(dir))
+		}
+	case "dovecot-uidlist":
+		_, rest, _ := strings.Cut(head(root, name, enough), "\n")
+		if _, err := root.Lstat(path.Join(dir, "dovecot.index.log")); rest == "" && err == nil && hasEntries(root, path.Join(dir, "cur")) {
+			r.EmptyLists = append(r.EmptyLists, folderName(dir))
+		}
+	}
+}
+
+// folderName is the folder's name on disk, without the leading separator.
+func folderName(dir string) string {
+	if dir == "." {
+		return "INBOX"
+	}
+	return strings.TrimPrefix(dir, ".")
+}
+
+func head(root *os.Root, name string, most int64) string {
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	b, _ := io.ReadAll(io.LimitReader(f, most))
+	return string(b)
+}
+
+func hasEntries(root *os.Root, dir string) bool {
+	f, err := root.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	names, _ := f.Readdirnames(1)
+	return len(names) > 0
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -232,5 +233,48 @@ func TestMaildirThatIsAnothersGetsNoMend(t *testing.T) {
 	}
 	if _, err := Make(ctx, o, link, &Shared{GID: 8}); err == nil {
 		t.Error("/etc was shared")
+	}
+}
+
+func TestCheckOfDovecotsSideFiles(t *testing.T) {
+	const header = "3 V1700000000 N1 G0123456789abcdef0123456789abcdef\n"
+	full := strings.Builder{}
+	for i := range 26 {
+		fmt.Fprintf(&full, "%d keyword%d\n", i, i)
+	}
+	for _, tt := range []struct {
+		name            string
+		files           map[string]string
+		keywords, lists []string
+	}{
+		{name: "nothing", files: map[string]string{".A/cur/m": "x"}},
+		{name: "list with records", files: map[string]string{".A/cur/m": "x", ".A/dovecot.index.log": "x", ".A/dovecot-uidlist": header + "1 :m\n"}},
+		{name: "header, no index", files: map[string]string{".A/cur/m": "x", ".A/dovecot-uidlist": header}},
+		{name: "header, no message", files: map[string]string{".A/dovecot.index.log": "x", ".A/dovecot-uidlist": header}},
+		{name: "header beside an index", files: map[string]string{".A.B/cur/m": "x", ".A.B/dovecot.index.log": "x", ".A.B/dovecot-uidlist": header}, lists: []string{"A.B"}},
+		{name: "25 keywords", files: map[string]string{"dovecot-keywords": strings.TrimSuffix(full.String(), "25 keyword25\n")}},
+		{name: "26 keywords", files: map[string]string{"dovecot-keywords": full.String()}, keywords: []string{"INBOX"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := home(t, os.Geteuid())
+			dir := filepath.Join(o.Home, "Maildir")
+			for _, d := range []string{"cur", ".A/cur", ".A.B/cur"} {
+				if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for name, text := range tt.files {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r, err := Check(ctx, asuser.Self("me", o.Home), dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(r.FullKeywords, tt.keywords) || !slices.Equal(r.EmptyLists, tt.lists) || r.Fine() != (tt.lists == nil) {
+				t.Errorf("%+v", r)
+			}
+		})
 	}
 }
