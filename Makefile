@@ -7,6 +7,7 @@
 # make torture  the random tests against Dovecot for minutes instead of seconds
 # make walkthrough, make systemd-test   the main job with real clients; the unit under systemd
 # make thunderbird-test   Thunderbird sets itself up (root; needs thunderbird, xvfb, xdotool, imagemagick)
+# make migrate-test   docs/migrate.md, done with Debian's chasquid and Dovecot
 # make deb    the Debian package, in dist/; make debian-test tries it on a bare Debian
 
 GO        ?= go
@@ -15,7 +16,7 @@ LDFLAGS   = -X main.version=$(VERSION)
 FUZZTIME  ?= 30s
 BIN       = bin/mailsrvd
 
-.PHONY: build run test lint setup setup-test fuzz bench torture clean walkthrough systemd-test thunderbird-test deb debian-test
+.PHONY: build run test lint setup setup-test fuzz bench torture clean walkthrough systemd-test thunderbird-test deb debian-test migrate-test
 
 build: setup
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/mailsrvd
@@ -66,6 +67,10 @@ deb: setup
 # From debootstrap to mail by the package alone, upgraded under load, purged.
 debian-test: setup-test
 	deploy/debian-test.sh
+
+# From chasquid and Dovecot and back, by the commands of docs/migrate.md.
+migrate-test: setup-test
+	deploy/migrate-test.sh
 
 clean:
 	rm -rf bin dev dist

@@ -3,7 +3,8 @@
 # its own network, over any root directory. Sourced, it gives
 #
 #   machine_start ROOT    boots ROOT; "/" stands for a throw-away copy of this host
-#   inside COMMAND...     runs a command in the machine, as root
+#   inside COMMAND...     runs a command in the machine, as root, in /root; "${inside[@]}" is the same
+#   put MODE PATH         makes a file in the machine, of standard input
 #   beside COMMAND...     runs a command of this host in the machine's network
 #   machine_stop          switches it off
 #
@@ -58,6 +59,8 @@ machine_start() {
 		kill -0 $machine_job 2>/dev/null || break
 		machine_pid=$(cat /proc/$machine_job/task/$machine_job/children 2>/dev/null)
 		machine_pid=${machine_pid% }
+		inside=(nsenter --target "${machine_pid:-0}" --mount --uts --ipc --net --pid --cgroup --root --wdns=/root --
+			env -i HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
 		case $(readlink "/proc/${machine_pid:-x}/exe") in */systemd/systemd) ;; *) continue ;; esac
 		state=$(inside systemctl is-system-running 2>/dev/null || true)
 		case $state in running | degraded) return 0 ;; esac
@@ -67,10 +70,10 @@ machine_start() {
 	return 1
 }
 
-inside() {
-	nsenter --target "$machine_pid" --mount --uts --ipc --net --pid --cgroup --root --wd -- \
-		env -i HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
-}
+inside() { "${inside[@]}" "$@"; }
+
+# put MODE PATH: a file in the machine, from standard input
+put() { inside install -D -m "$1" /dev/stdin "$2"; }
 
 beside() { nsenter --target "$machine_pid" --net -- "$@"; }
 

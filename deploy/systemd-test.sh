@@ -18,11 +18,10 @@ report() {
 }
 
 machine_start /
-put() { inside install -D -m "$1" /dev/stdin "$3" <"$2"; }
-put 755 "$top/bin/mailsrvd" /usr/local/bin/mailsrvd
-put 644 "$here/pam/mailsrvd" /etc/pam.d/mailsrvd
-put 644 "$here/sysusers.d/mailsrvd.conf" /etc/sysusers.d/mailsrvd.conf
-put 644 "$here/systemd/mailsrvd.service" /etc/systemd/system/mailsrvd.service
+put 755 /usr/local/bin/mailsrvd <"$top/bin/mailsrvd"
+put 644 /etc/pam.d/mailsrvd <"$here/pam/mailsrvd"
+put 644 /etc/sysusers.d/mailsrvd.conf <"$here/sysusers.d/mailsrvd.conf"
+put 644 /etc/systemd/system/mailsrvd.service <"$here/systemd/mailsrvd.service"
 inside bash -ex <<-'EOF'
 	install -d -m 755 /etc/mailsrvd
 	systemd-sysusers

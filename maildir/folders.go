@@ -97,6 +97,17 @@ var specialNames = []struct {
 	{`\Archive`, []string{"Archive", "Archives", "Archiv", "Archivo", "归档"}},
 }
 
+// UsualUse is the special use that a folder gets for its name alone, such as
+// \Junk for "Spam"; empty if there is none.
+func UsualUse(name string) string {
+	for _, special := range specialNames {
+		if slices.ContainsFunc(special.names, func(n string) bool { return strings.EqualFold(n, name) }) {
+			return special.use
+		}
+	}
+	return ""
+}
+
 // markSpecialUse gives each use to the best-named existing folder at the top or
 // directly below INBOX.
 func (s *Store) markSpecialUse(list []Folder) {
