@@ -118,6 +118,8 @@ file = "al2"
 spf = "off"
 dkim = "off"
 dmarc = "off"
+arc = "off"
+arc_trusted = ["Lists.example"]
 authserv_id = "Auth.example"
 [limits]
 connections = 10
@@ -163,7 +165,7 @@ format = "json"
 		{c.TLSReports, TLSReports{true, "Example Ltd", "tls@example.org"}},
 		{c.DNS.Resolver, "127.0.0.1:53"},
 		{fmt.Sprint(c.Aliases), "{/e/al true [{second.example /e/al2}]}"},
-		{c.Inbound, Inbound{"off", "off", "off", "auth.example"}},
+		{fmt.Sprint(c.Inbound), "{off off off off [lists.example] auth.example}"},
 		{fmt.Sprint(c.Limits), "{10 5 6 40s 7 200 [10.0.0.0/8 2001:db8::1/128]}"},
 		{c.Log.Level(), slog.LevelDebug}, {c.Log.Format, "json"},
 	} {

@@ -22,7 +22,8 @@ test_packages='
 	opendkim
 	opendkim-tools
 	python3
-	python3-dkim python3-authres
+	python3-dkim
+	python3-authres
 	python3-nacl
 	python3-dnspython
 	fail2ban

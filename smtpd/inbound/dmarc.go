@@ -149,7 +149,7 @@ func (ids identities) trusts(reversePath string) bool {
 }
 
 // conclude adds DMARC's verdict to the report and decides about the message.
-func (i *Inspector) conclude(r *Report, p policy, ids identities) {
+func (i *Inspector) conclude(r *Report, p policy, ids identities, forwarded chain) {
 	v := Verdict{Check: "dmarc", Result: p.result, Reason: p.reason}
 	if p.from != "" {
 		v.Properties = []Property{{"header.from", p.from}}
@@ -159,7 +159,11 @@ func (i *Inspector) conclude(r *Report, p policy, ids identities) {
 		if v.Result == fail {
 			r.Action = i.action(p)
 		}
-		v.Comment = fmt.Sprintf("p=%s dis=%s", p.wish, r.Action)
+		by := ""
+		if sealer, ok := forwarded.vouches(p.from, i.o.TrustedSealers); ok && v.Result == fail {
+			r.Action, by = Deliver, " arc="+sealer
+		}
+		v.Comment = fmt.Sprintf("p=%s dis=%s%s", p.wish, r.Action, by)
 	} else if p.result == permError && p.from == "" && i.o.DMARC != Tag {
 		// Else two authors would be the way around the policies of both.
 		r.Action = Junk

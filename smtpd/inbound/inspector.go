@@ -21,7 +21,7 @@ import (
 // Setting is what the configuration says about a check.
 type Setting string
 
-// The settings. SPF and DKIM know Off and Tag only.
+// The settings. SPF, DKIM and ARC know Off and Tag only.
 const (
 	Off        Setting = "off"
 	Tag        Setting = "tag"        // tell the result, do nothing
@@ -36,7 +36,10 @@ type Options struct {
 	AuthservID string
 	Resolver   *dns.Resolver
 
-	SPF, DKIM, DMARC Setting
+	SPF, DKIM, DMARC, ARC Setting
+	// TrustedSealers are domains whose ARC sets are believed where DMARC fails
+	// (RFC 8617 section 7.2), as A-labels in lower case.
+	TrustedSealers []string
 
 	// Skip are networks whose mail is not judged, such as this host itself.
 	Skip []netip.Prefix
@@ -63,6 +66,7 @@ func (o Options) Check(context.Context) error {
 	}{
 		{"spf", o.SPF, []Setting{Off, Tag}},
 		{"dkim", o.DKIM, []Setting{Off, Tag}},
+		{"arc", o.ARC, []Setting{Off, Tag}},
 		{"dmarc", o.DMARC, []Setting{Off, Tag, Quarantine, Reject}},
 	} {
 		if s.setting != "" && !slices.Contains(s.known, s.setting) {
@@ -143,7 +147,7 @@ type Report struct {
 // Attrs are the results for the log line of the message.
 func (r Report) Attrs() []any {
 	var attrs []any
-	for _, check := range []string{"iprev", "spf", "dkim", "dmarc"} {
+	for _, check := range []string{"iprev", "spf", "dkim", "arc", "dmarc"} {
 		if v, ok := r.best(check); ok {
 			attrs = append(attrs, check, v.Result)
 		}
@@ -179,11 +183,14 @@ func (i *Inspector) Inspect(ctx context.Context, m Mail) Report {
 	spf := beside(i, ctx, m, i.spf, unfinished("spf"))
 	signatures := beside(i, ctx, m, i.dkim, []Verdict{unfinished("dkim")})
 	policy := beside(i, ctx, m, i.policy, policy{result: tempError, reason: reasonTime})
+	arc := beside(i, ctx, m, i.arc, chain{})
 	ids := identities{spf: spf(), dkim: signatures()}
 	r.Verdicts = append(append(r.Verdicts, iprev(), ids.spf), ids.dkim...)
 	r.Trusted = ids.trusts(m.ReversePath)
+	forwarded := arc()
+	r.Verdicts = append(r.Verdicts, forwarded.verdict)
 	if i.o.DMARC != Off {
-		i.conclude(&r, policy(), ids)
+		i.conclude(&r, policy(), ids, forwarded)
 	}
 	r.Verdicts = slices.DeleteFunc(r.Verdicts, func(v Verdict) bool { return v.Check == "" })
 	r.Header = resultsField(i.o.AuthservID, r.Verdicts)

@@ -31,7 +31,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 }
 
 func (m *metrics) report(r Report, took time.Duration) {
-	for _, check := range []string{"iprev", "spf", "dkim", "dmarc"} {
+	for _, check := range []string{"iprev", "spf", "dkim", "arc", "dmarc"} {
 		if v, ok := r.best(check); ok {
 			m.results.WithLabelValues(check, v.Result).Inc()
 		}

@@ -17,7 +17,7 @@ const (
 
 // Verdict is what one check says.
 type Verdict struct {
-	// Check is "iprev", "spf", "dkim" or "dmarc".
+	// Check is "iprev", "spf", "dkim", "arc" or "dmarc".
 	Check string
 	// Result is a result of RFC 8601 section 2.7 for this check.
 	Result string
