@@ -33,6 +33,16 @@ func domainName(s string) error {
 	return nil
 }
 
+// shortName accepts what can be a part of a key in logs and metrics.
+func shortName(s string) error {
+	if s == "" || len(s) > 32 || strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
+	}) {
+		return faultf("use up to 32 letters, digits, - and _", "%q is no short name", s)
+	}
+	return nil
+}
+
 // mailAddress accepts a plain address.
 func mailAddress(s string) error {
 	a, err := mail.ParseAddress(s)

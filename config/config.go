@@ -61,7 +61,7 @@ func (c *Config) sections() []section {
 		c.TLSReports.section(),
 		c.DNS.section(),
 		c.Aliases.section(), c.Aliases.domainSection(),
-		c.Inbound.section(),
+		c.Inbound.section(), c.Inbound.filterSection(),
 		c.Limits.section(),
 		c.Log.section(),
 	}

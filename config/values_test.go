@@ -121,6 +121,14 @@ dmarc = "off"
 arc = "off"
 arc_trusted = ["Lists.example"]
 authserv_id = "Auth.example"
+[[inbound.filter]]
+name = "av"
+protocol = "rspamd"
+address = "/run/f.sock"
+timeout = "9s"
+max_size = "2MiB"
+on_failure = "accept"
+submission = true
 [limits]
 connections = 10
 connections_per_ip = 5
@@ -165,7 +173,7 @@ format = "json"
 		{c.TLSReports, TLSReports{true, "Example Ltd", "tls@example.org"}},
 		{c.DNS.Resolver, "127.0.0.1:53"},
 		{fmt.Sprint(c.Aliases), "{/e/al true [{second.example /e/al2}]}"},
-		{fmt.Sprint(c.Inbound), "{off off off off [lists.example] auth.example}"},
+		{fmt.Sprint(c.Inbound), "{off off off off [lists.example] auth.example [{av rspamd /run/f.sock 9s 2097152 accept true}]}"},
 		{fmt.Sprint(c.Limits), "{10 5 6 40s 7 200 [10.0.0.0/8 2001:db8::1/128]}"},
 		{c.Log.Level(), slog.LevelDebug}, {c.Log.Format, "json"},
 	} {

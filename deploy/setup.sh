@@ -21,6 +21,9 @@ test_packages='
 	postfix
 	opendkim
 	opendkim-tools
+	rspamd
+	clamav-daemon
+	clamav-milter
 	python3
 	python3-dkim
 	python3-authres

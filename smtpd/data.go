@@ -87,15 +87,12 @@ func (s *session) receive(tx *transaction, src io.Reader) (*message.Content, err
 	}
 	tx.env.EightBit = tx.env.EightBit || lines.eightBit
 	trace := []byte(s.server.receivedField(tx, now))
-	if o.Inbound != nil {
-		results, err := s.inspect(tx, block, c)
-		if err != nil {
-			c.Close()
-			return nil, err
-		}
-		trace = append(results, trace...)
+	results, judged, err := s.judge(tx, block, c)
+	if err != nil {
+		c.Close()
+		return nil, err
 	}
-	c = c.WithPrefix(trace)
+	c = judged.WithPrefix(append(results, trace...))
 	if !o.Mode.submits() {
 		return c, nil
 	}

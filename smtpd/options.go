@@ -15,6 +15,7 @@ import (
 	"svc.plus/mailsrvd/auth"
 	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/smtpd/inbound"
+	"svc.plus/mailsrvd/smtpd/inbound/filter"
 )
 
 // Mode is the policy of a Server.
@@ -106,6 +107,9 @@ type Options struct {
 	Signer Signer
 	// Inbound judges what strangers send (MX); nil judges nothing.
 	Inbound *inbound.Inspector
+	// Filters are asked about the content of what strangers bring (MX) and of
+	// what users submit, before it is signed; nil asks none.
+	Filters *filter.Chain
 	// Room says whether an account can take a message of size bytes, 0 if that
 	// is not known: nil, or a *status.Error, with which RCPT is answered. It is
 	// asked only where an address leads to one account and nowhere else; nil
@@ -239,6 +243,7 @@ func (o Options) Check(context.Context) error {
 	}
 	need(o.Router != nil && o.Deliverer != nil && o.Queue != nil, "router, deliverer or queue is missing")
 	need(o.Mode == MX || o.Inbound == nil, "only mail from strangers is judged")
+	need(o.Mode != LMTP || o.Filters == nil, "LMTP filters nothing")
 	need(o.Mode != Submission || o.Auth != nil, "no authenticator")
 	need(o.Mode != Local || o.LocalUser != nil, "no names for local users")
 	need(o.Limits.Recipients >= 0 && o.Limits.MessageSize >= 0, "a limit is negative")

@@ -18,10 +18,12 @@ const module = "svc.plus/mailsrvd/"
 var plan = map[string][]string{
 	"cmd/mailsrvd":  {"..."},
 	"config":        {},
-	"smtpd":         {"smtpd/inbound", "smtpd/queue", "smtpd/relay", "auth", "dkim"},
+	"smtpd":         {"smtpd/inbound", "smtpd/inbound/filter", "smtpd/queue", "smtpd/relay", "auth", "dkim"},
 	"smtpd/inbound": {"dkim"},
-	"smtpd/queue":   {},
-	"smtpd/relay":   {},
+	// Programs that judge content: milters and rspamd.
+	"smtpd/inbound/filter": {},
+	"smtpd/queue":          {},
+	"smtpd/relay":          {},
 	// Policies of TLS for the relay, each a relay.Policy.
 	"smtpd/relay/mtasts": {"smtpd/relay"},
 	"smtpd/relay/dane":   {"smtpd/relay"},

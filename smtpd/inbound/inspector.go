@@ -158,6 +158,13 @@ func (r Report) Attrs() []any {
 	return attrs
 }
 
+// ClientName is the name that leads back to the client's address, "" if there
+// is none.
+func (r Report) ClientName() string {
+	v, _ := r.best("iprev")
+	return v.Comment
+}
+
 // best is the verdict of a check; of several, the first that passes.
 func (r Report) best(check string) (best Verdict, ok bool) {
 	for _, v := range r.Verdicts {

@@ -34,6 +34,7 @@ func Check(ctx context.Context, c *config.Config) []Problem {
 			note("dns.resolver", err)
 		}
 	}
+	note("inbound.filter", filterOptions(c).Check(ctx))
 	note("imap.disable", imapCheck(ctx, c))
 	q := queueOptions(c)
 	q.Transport = idle{}

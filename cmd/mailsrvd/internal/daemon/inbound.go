@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"net/netip"
 
+	"svc.plus/mailsrvd/config"
 	"svc.plus/mailsrvd/internal/dns"
 	"svc.plus/mailsrvd/smtpd/inbound"
+	"svc.plus/mailsrvd/smtpd/inbound/filter"
 )
 
 // inspector judges mail from strangers. Programs on this host are none.
@@ -22,4 +24,26 @@ func (d *Daemon) inspector() (*inbound.Inspector, error) {
 		Skip:           []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		Logger:         d.log, Registerer: d.registry,
 	})
+}
+
+// filters are the programs that judge content; nil if there are none.
+func (d *Daemon) filters() (*filter.Chain, error) {
+	if len(d.cfg.Inbound.Filter) == 0 {
+		return nil, nil
+	}
+	o := filterOptions(d.cfg)
+	o.Logger, o.Registerer = d.log, d.registry
+	return filter.New(o)
+}
+
+// filterOptions are those that the configuration gives.
+func filterOptions(c *config.Config) filter.Options {
+	o := filter.Options{Hostname: c.Hostname}
+	for _, f := range c.Inbound.Filter {
+		o.Filters = append(o.Filters, filter.Spec{
+			Name: f.Name, Protocol: filter.Protocol(f.Protocol), Address: f.Address, Timeout: f.Timeout,
+			MaxSize: f.MaxSize, Defer: f.OnFailure == "defer", Submission: f.Submission,
+		})
+	}
+	return o
 }

@@ -66,6 +66,10 @@ func localUser(uid int) (string, error) {
 }
 
 func (d *Daemon) buildSMTP() error {
+	filters, err := d.filters()
+	if err != nil {
+		return err
+	}
 	for _, m := range []struct {
 		mode  smtpd.Mode
 		names []string
@@ -74,6 +78,9 @@ func (d *Daemon) buildSMTP() error {
 		{smtpd.LMTP, []string{"lmtp"}}, {smtpd.Local, []string{"sendmail"}},
 	} {
 		o := d.smtpOptions(m.mode)
+		if m.mode != smtpd.LMTP {
+			o.Filters = filters
+		}
 		if m.mode == smtpd.MX {
 			var err error
 			if o.Inbound, err = d.inspector(); err != nil {
