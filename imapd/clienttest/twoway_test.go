@@ -12,6 +12,21 @@ import (
 	"testing"
 )
 
+// newDovecotHome is newDovecot with a home of its own.
+func newDovecotHome(t testing.TB, more string) *dovecot {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "clienttest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	owner := dovecotOwner(dir + "/home")
+	if err := errors.Join(os.Mkdir(owner.Home, 0o700), os.Chown(owner.Home, owner.UID, owner.GID)); err != nil {
+		t.Fatal(err)
+	}
+	return newDovecot(t, dir, owner, more)
+}
+
 // serve runs an imap program of Dovecot's for each connection to a port, for
 // clients that want to log in first: any name and password will do. It stands in
 // for Dovecot's login service, which needs a whole Dovecot.
@@ -56,13 +71,21 @@ func (d *dovecot) converse(client net.Conn) error {
 		return err
 	}
 	capabilities := greeting[strings.IndexByte(greeting, '[') : strings.IndexByte(greeting, ']')+1]
-	fmt.Fprint(client, "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] Dovecot ready.\r\n")
-	login, err := from.ReadString('\n')
-	if err != nil {
-		return err
+	const before = "CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN"
+	fmt.Fprintf(client, "* OK [%s] Dovecot ready.\r\n", before)
+	for {
+		line, err := from.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		tag, command, _ := strings.Cut(line, " ")
+		if strings.HasPrefix(command, "CAPABILITY") {
+			fmt.Fprintf(client, "* %s\r\n%s OK done\r\n", before, tag)
+			continue
+		}
+		fmt.Fprintf(client, "%s OK %s Logged in\r\n", tag, capabilities)
+		break
 	}
-	tag, _, _ := strings.Cut(login, " ")
-	fmt.Fprintf(client, "%s OK %s Logged in\r\n", tag, capabilities)
 	go io.Copy(client, server)
 	io.Copy(in, from)
 	return nil
@@ -87,30 +110,17 @@ func TestDovecotSyncsBothWays(t *testing.T) {
 // twoWay returns what both sides hold in the end, with our server or with a
 // Dovecot as the other side.
 func twoWay(t *testing.T, ours bool) []string {
-	dir, err := os.MkdirTemp("", "clienttest")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	home := func(name string) *dovecot {
-		owner := dovecotOwner(dir + "/" + name)
-		if err := errors.Join(os.Chmod(dir, 0o711), os.Mkdir(owner.Home, 0o700), os.Chown(owner.Home, owner.UID, owner.GID)); err != nil {
-			t.Fatal(err)
-		}
-		return newDovecot(t, dir+"/etc-"+name, owner, "")
-	}
 	var settings string
 	var dial func() *conn
 	if ours {
 		s := newServer(t)
 		settings, dial = imapc(s), s.dial
 	} else {
-		d := home("remote")
+		d := newDovecotHome(t, "")
 		settings, dial = fmt.Sprintf("imapc_host = 127.0.0.1\nimapc_port = %s\nimapc_user = x\nimapc_password = x\nimapc_list_prefix =\n"+
 			"imapc_features = rfc822.size fetch-headers fetch-bodystructure\n", d.serve()), d.imap
 	}
-	local := home("local")
-	local = newDovecot(t, dir+"/etc-local", local.owner, settings)
+	local := newDovecotHome(t, settings)
 
 	// Now and then it makes a folder and asks to be run again.
 	sync := func() {
