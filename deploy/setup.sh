@@ -41,8 +41,6 @@ test_packages='
 	whois
 	dnsmasq-base
 	iproute2
-	unbound
-	ldnsutils
 	systemd
 	util-linux
 	debootstrap

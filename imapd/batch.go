@@ -2,8 +2,6 @@ package imapd
 
 import (
 	"context"
-	"os"
-	"slices"
 
 	"svc.plus/mailsrvd/maildir"
 )
@@ -16,11 +14,14 @@ type batch struct {
 	uids  []maildir.UID                 // ascending
 	times map[maildir.UID]maildir.Times // of all of them, from one visit to the folder
 	infos map[maildir.UID]*scanned      // nil unless they were scanned ahead
-	ahead map[maildir.UID]*os.File      // opened with others; nil for one that is gone
+	// opener opens the files of the messages that follow with the one asked for.
+	opener *maildir.Opener
 }
 
-// openAhead is how many files are opened in one visit.
-const openAhead = 32
+// newBatch is for messages, which ascend. The caller closes it.
+func newBatch(ctx context.Context, box *maildir.Mailbox, uids []maildir.UID) *batch {
+	return &batch{ctx: ctx, box: box, uids: uids, opener: box.Opener(ctx, uids)}
+}
 
 // scanned is what a message's scan came to.
 type scanned struct {
@@ -56,39 +57,5 @@ func (b *batch) timesOf(uid maildir.UID) (maildir.Times, error) {
 	return t, nil
 }
 
-// open returns the file of a message, which the caller closes. The files of the
-// messages that follow are opened with it: they will be asked for next.
-func (b *batch) open(uid maildir.UID) (*os.File, error) {
-	if f, ok := b.ahead[uid]; ok {
-		delete(b.ahead, uid)
-		if f == nil {
-			return nil, maildir.ErrExpunged
-		}
-		return f, nil
-	}
-	b.close()
-	i, _ := slices.BinarySearch(b.uids, uid)
-	uids := b.uids[i:min(i+openAhead, len(b.uids))]
-	if len(uids) < 2 || uids[0] != uid {
-		return b.box.OpenMessage(b.ctx, uid)
-	}
-	files, err := b.box.OpenMessages(b.ctx, uids)
-	if err != nil {
-		return nil, err
-	}
-	b.ahead = make(map[maildir.UID]*os.File, len(uids))
-	for i, f := range files {
-		b.ahead[uids[i]] = f
-	}
-	return b.open(uid)
-}
-
 // close closes what was opened ahead and not asked for.
-func (b *batch) close() {
-	for _, f := range b.ahead {
-		if f != nil {
-			f.Close()
-		}
-	}
-	b.ahead = nil
-}
+func (b *batch) close() { b.opener.Close() }

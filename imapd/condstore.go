@@ -90,7 +90,7 @@ func (p *searchParser) modseqKey() predicate {
 	since := p.s.parseModSeq()
 	p.modseq = true
 	p.s.useCondstore()
-	return predicate{costMemory, func(c *candidate) (bool, error) { return c.ModSeq >= since, nil }}
+	return predicate{cost: costMemory, match: func(c *candidate) (bool, error) { return c.ModSeq >= since, nil }}
 }
 
 // highestOf is the highest modification sequence of the messages.

@@ -89,7 +89,7 @@ func (f *fetcher) chunk(lo, hi int) error {
 	if f.req.conditional {
 		f.messages = slices.DeleteFunc(f.messages, func(m maildir.Message) bool { return m.ModSeq <= f.req.changedSince })
 	}
-	f.msg.batch = &batch{ctx: f.s.srv.ctx, box: f.s.view.box, uids: uids}
+	f.msg.batch = newBatch(f.s.srv.ctx, f.s.view.box, uids)
 	defer f.msg.batch.close()
 	marked := f.markSeen()
 	if err := f.scanAhead(); err != nil {

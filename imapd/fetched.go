@@ -29,7 +29,7 @@ func (m *fetched) load(n needs) (err error) {
 		n = m.loadRow(n)
 	}
 	if n&(needFields|needFile) != 0 && m.file == nil {
-		if m.file, err = m.open(m.UID); err != nil {
+		if m.file, err = m.opener.Open(m.UID); err != nil {
 			return err
 		}
 	}

@@ -43,7 +43,7 @@ func (f *fetcher) threadID(*fetchItem, *fetched) error {
 func (p *searchParser) emailIDKey() predicate {
 	p.s.dec.SP()
 	id := p.s.dec.AString()
-	return predicate{costMemory, func(c *candidate) (bool, error) { return objectID(c.box.EmailID(c.UID)) == id, nil }}
+	return predicate{cost: costMemory, match: func(c *candidate) (bool, error) { return objectID(c.box.EmailID(c.UID)) == id, nil }}
 }
 
 // threadIDKey is the search key THREADID, which no message has.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"svc.plus/mailsrvd/imapd/wire"
@@ -102,26 +104,69 @@ func (s *session) parseReturn(context string) searchReturn {
 
 // find returns the indexes of the messages that match.
 func (s *session) find(c *call, key predicate) ([]int, error) {
-	if key.cost == costHeader { // what is read for the cache now need not be read again
-		if _, err := s.view.box.Fill(s.srv.ctx, s.view.uids, nil); err != nil {
+	found := make([]int, len(s.view.uids))
+	for i := range found {
+		found[i] = i
+	}
+	for _, stage := range key.stages() {
+		var err error
+		if found, err = s.filter(c, stage, found); err != nil {
 			return nil, err
 		}
 	}
-	found := make([][]int, (len(s.view.uids)+searchChunk-1)/searchChunk)
-	err := s.inChunks(c, key.cost, len(s.view.uids), func(lo, hi int) error {
-		var chunk []int
-		err := s.candidates(s.view.uids[lo:hi], func(i int, cand *candidate) error {
-			cand.seq = uint32(lo + i + 1)
-			ok, err := key.match(cand)
-			if ok {
-				chunk = append(chunk, lo+i)
-			}
-			return err
-		})
-		found[lo/searchChunk] = chunk
+	return found, nil
+}
+
+// filter returns those of the indexes whose messages match, in their space.
+func (s *session) filter(c *call, key predicate, indexes []int) ([]int, error) {
+	h, err := s.textHits(key, s.view.at(indexes))
+	if err != nil {
+		return nil, err
+	}
+	if key.within != nil {
+		if left := key.within(h); left.some {
+			indexes = slices.DeleteFunc(indexes, func(i int) bool { return !left.has(s.view.uids[i]) })
+		}
+	}
+	keep := make([]bool, len(indexes))
+	err = s.each(c, key.cost, indexes, func(i int, cand *candidate) (err error) {
+		cand.seq, cand.hits = uint32(indexes[i]+1), h
+		keep[i], err = key.match(cand)
 		return err
 	})
-	return slices.Concat(found...), err
+	n := 0
+	for i, k := range keep {
+		if k {
+			indexes[n] = indexes[i]
+			n++
+		}
+	}
+	return indexes[:n], err
+}
+
+// each calls look for the messages with these indexes, with their position among
+// them; several goroutines do so if it is worth it.
+func (s *session) each(c *call, price cost, indexes []int, look func(i int, cand *candidate) error) error {
+	uids := s.view.at(indexes)
+	if price == costHeader { // what is read for the cache now need not be read again
+		if err := s.fill(c, uids); err != nil {
+			return err
+		}
+	}
+	return s.inChunks(c, price, len(uids), func(lo, hi int) error {
+		return s.candidates(uids[lo:hi], func(i int, cand *candidate) error { return look(lo+i, cand) })
+	})
+}
+
+// fill has the cache read what it does not know of messages.
+func (s *session) fill(c *call, uids []maildir.UID) (err error) {
+	var at atomic.Int64
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_, err = s.view.box.Fill(s.srv.ctx, uids, func(done, _ int) { at.Store(int64(done)) })
+	})
+	s.waitFor(c, &wg, func() int { return int(at.Load()) }, len(uids))
+	return err
 }
 
 // candidates calls look for messages, with their position in uids. One that
@@ -132,7 +177,7 @@ func (s *session) candidates(uids []maildir.UID, look func(i int, c *candidate) 
 	}
 	i := 0
 	var c candidate
-	c.batch = &batch{ctx: s.srv.ctx, box: s.view.box, uids: uids}
+	c.batch = newBatch(s.srv.ctx, s.view.box, uids)
 	defer c.batch.close()
 	messages := s.view.box.Lookup(uids, nil)
 	return s.view.box.Rows(uidsOf(messages), func(k int, row index.Row, known bool) error {
@@ -259,9 +304,26 @@ func (v *view) at(indexes []int) []maildir.UID {
 type candidate struct {
 	fetched
 	seq    uint32
+	hits   hits
 	loaded needs
 	fields message.Fields
-	parsed bool
+	parsed headerParts
+}
+
+// headerParts tells which fields were parsed.
+type headerParts uint8
+
+const (
+	parsedNone headerParts = iota
+	parsedKept             // those that the cache keeps
+	parsedAll
+)
+
+// mayHold is false if the full-text index knows that the message does not hold a
+// needle.
+func (c *candidate) mayHold(needle *message.Matcher) bool {
+	h := c.hits[needle]
+	return !h.some || h.has(c.UID)
 }
 
 // need loads what is not there yet.
@@ -291,10 +353,17 @@ func (c *candidate) content() (*message.Part, io.ReaderAt, error) {
 	return c.part, c.file, err
 }
 
-// header returns the fields of the header. No more of the file is read.
-func (c *candidate) header() (message.Fields, error) {
-	if c.parsed {
+// header returns fields of the header, those called name among them. No more of
+// the file is read.
+func (c *candidate) header(name string) (message.Fields, error) {
+	if c.parsed == parsedAll || c.parsed == parsedKept && index.Keeps(name) {
 		return c.fields, nil
+	}
+	if index.Keeps(name) && c.long() {
+		if block, ok := c.wire.Header(); ok {
+			c.fields, c.parsed = message.ParseHeader(block), parsedKept
+			return c.fields, nil
+		}
 	}
 	if err := c.need(needFile); err != nil {
 		return nil, err
@@ -303,7 +372,7 @@ func (c *candidate) header() (message.Fields, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.fields, c.parsed = message.ParseHeader(block), true
+	c.fields, c.parsed = message.ParseHeader(block), parsedAll
 	return c.fields, nil
 }
 

@@ -16,6 +16,12 @@ import (
 type predicate struct {
 	cost  cost
 	match func(*candidate) (bool, error)
+	// parts are the keys of a conjunction, the cheap ones first; nil for others.
+	parts []predicate
+	// needles are what the full-text index may be asked for, and within what its
+	// answers leave: other messages do not match. A nil within leaves all.
+	needles []*message.Matcher
+	within  func(hits) set
 }
 
 // cost is what a predicate has to read; cheap ones are asked first.
@@ -73,9 +79,9 @@ func searchKeyTable() map[string]func(*searchParser) predicate {
 		"BEFORE":      func(p *searchParser) predicate { return p.dayKey(internalDay, before) },
 		"ON":          func(p *searchParser) predicate { return p.dayKey(internalDay, on) },
 		"SINCE":       func(p *searchParser) predicate { return p.dayKey(internalDay, since) },
-		"SENTBEFORE":  func(p *searchParser) predicate { return p.dayKey(sentDay, before) },
-		"SENTON":      func(p *searchParser) predicate { return p.dayKey(sentDay, on) },
-		"SENTSINCE":   func(p *searchParser) predicate { return p.dayKey(sentDay, since) },
+		"SENTBEFORE":  func(p *searchParser) predicate { return p.dayKey(sentDay, before).costing(costHeader) },
+		"SENTON":      func(p *searchParser) predicate { return p.dayKey(sentDay, on).costing(costHeader) },
+		"SENTSINCE":   func(p *searchParser) predicate { return p.dayKey(sentDay, since).costing(costHeader) },
 		"SAVEDBEFORE": func(p *searchParser) predicate { return p.dayKey(savedDay, before) },
 		"SAVEDON":     func(p *searchParser) predicate { return p.dayKey(savedDay, on) },
 		"SAVEDSINCE":  func(p *searchParser) predicate { return p.dayKey(savedDay, since) },
@@ -152,19 +158,47 @@ func all(keys []predicate) predicate {
 	if len(keys) == 1 {
 		return keys[0]
 	}
-	slices.SortStableFunc(keys, func(a, b predicate) int { return int(a.cost) - int(b.cost) })
-	and := predicate{match: func(c *candidate) (bool, error) {
-		for _, k := range keys {
+	var and predicate
+	for _, k := range keys {
+		if k.parts == nil {
+			k.parts = []predicate{k}
+		}
+		and.parts = append(and.parts, k.parts...)
+		and.cost = max(and.cost, k.cost)
+		and.needles = append(and.needles, k.needles...)
+	}
+	slices.SortStableFunc(and.parts, func(a, b predicate) int { return int(a.cost) - int(b.cost) })
+	and.match = func(c *candidate) (bool, error) {
+		for _, k := range and.parts {
 			if ok, err := k.match(c); !ok || err != nil {
 				return false, err
 			}
 		}
 		return true, nil
-	}}
-	for _, k := range keys {
-		and.cost = max(and.cost, k.cost)
+	}
+	and.within = func(h hits) (left set) {
+		for _, k := range and.parts {
+			if k.within != nil {
+				left = left.intersect(k.within(h))
+			}
+		}
+		return left
 	}
 	return and
+}
+
+// stages are the parts of a conjunction that cost the same, the cheap ones first:
+// what the early ones leave out need not be looked at by the later ones.
+func (k predicate) stages() (list []predicate) {
+	if k.parts == nil {
+		return []predicate{k}
+	}
+	for from, to := 0, 0; from < len(k.parts); from = to {
+		for to = from; to < len(k.parts) && k.parts[to].cost == k.parts[from].cost; to++ {
+		}
+		list = append(list, all(k.parts[from:to:to]))
+	}
+	return list
 }
 
 func (p *searchParser) notKey() predicate {
@@ -177,7 +211,7 @@ func (p *searchParser) notKey() predicate {
 }
 
 func not(key predicate) predicate {
-	return predicate{key.cost, func(c *candidate) (bool, error) {
+	return predicate{cost: key.cost, needles: key.needles, match: func(c *candidate) (bool, error) {
 		ok, err := key.match(c)
 		return !ok && err == nil, err
 	}}
@@ -195,22 +229,26 @@ func (p *searchParser) orKey() predicate {
 	if b.cost < a.cost {
 		a, b = b, a
 	}
-	return predicate{b.cost, func(c *candidate) (bool, error) {
+	or := predicate{cost: b.cost, needles: slices.Concat(a.needles, b.needles), match: func(c *candidate) (bool, error) {
 		if ok, err := a.match(c); ok || err != nil {
 			return ok, err
 		}
 		return b.match(c)
 	}}
+	if a.within != nil && b.within != nil {
+		or.within = func(h hits) set { return a.within(h).union(b.within(h)) }
+	}
+	return or
 }
 
 // flagKey is a key on a flag that is set or not.
 func flagKey(flag maildir.Flags, set bool) func(*searchParser) predicate {
-	key := predicate{costMemory, func(c *candidate) (bool, error) { return (c.Flags&flag != 0) == set, nil }}
+	key := predicate{cost: costMemory, match: func(c *candidate) (bool, error) { return (c.Flags&flag != 0) == set, nil }}
 	return func(*searchParser) predicate { return key }
 }
 
 func isRecent(recent bool) predicate {
-	return predicate{costMemory, func(c *candidate) (bool, error) { return c.Recent == recent, nil }}
+	return predicate{cost: costMemory, match: func(c *candidate) (bool, error) { return c.Recent == recent, nil }}
 }
 
 // keyword is KEYWORD or UNKEYWORD. One that the mailbox does not have is on no
@@ -225,7 +263,7 @@ func (p *searchParser) keyword(set bool) predicate {
 	if i := find(); i >= 0 {
 		return flagKey(maildir.Keyword(i), set)(p)
 	}
-	return predicate{costMemory, func(c *candidate) (bool, error) {
+	return predicate{cost: costMemory, match: func(c *candidate) (bool, error) {
 		has := false
 		if c.Flags&maildir.AllKeywords != 0 {
 			i := find()
@@ -246,14 +284,14 @@ func (p *searchParser) seqKey(set wire.Set) predicate {
 		p.err = errUIDRequired
 	}
 	ranges := set.Resolve(uint32(len(p.s.view.uids)))
-	return predicate{costMemory, func(c *candidate) (bool, error) { return wire.Contains(ranges, c.seq), nil }}
+	return predicate{cost: costMemory, match: func(c *candidate) (bool, error) { return wire.Contains(ranges, c.seq), nil }}
 }
 
 // savedKey is "$", the result that was saved last (RFC 5182).
 func (p *searchParser) savedKey() predicate {
 	p.fleeting = true
 	saved := p.s.view.saved
-	return predicate{costMemory, func(c *candidate) (bool, error) {
+	return predicate{cost: costMemory, match: func(c *candidate) (bool, error) {
 		_, found := slices.BinarySearch(saved, c.UID)
 		return found, nil
 	}}
@@ -270,13 +308,13 @@ func (p *searchParser) uidKey() predicate {
 		largest = uint32(p.s.view.uids[n-1])
 	}
 	ranges := set.Resolve(largest)
-	return predicate{costMemory, func(c *candidate) (bool, error) { return wire.Contains(ranges, uint32(c.UID)), nil }}
+	return predicate{cost: costMemory, match: func(c *candidate) (bool, error) { return wire.Contains(ranges, uint32(c.UID)), nil }}
 }
 
 func (p *searchParser) sizeKey(compare func(size, n int64) bool) predicate {
 	p.s.dec.SP()
 	n := p.s.dec.Number64()
-	return predicate{costStat, func(c *candidate) (bool, error) {
+	return predicate{cost: costStat, match: func(c *candidate) (bool, error) {
 		size, err := c.messageSize()
 		return err == nil && compare(size, n), err
 	}}
@@ -310,7 +348,7 @@ func sentDay(c *candidate) (time.Time, error) {
 		}
 		return day(t), nil
 	}
-	fields, err := c.header()
+	fields, err := c.header("Date")
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -325,12 +363,16 @@ func before(a, b time.Time) bool { return a.Before(b) }
 func on(a, b time.Time) bool     { return a.Equal(b) }
 func since(a, b time.Time) bool  { return !a.Before(b) }
 
+// costing is k at another cost.
+func (k predicate) costing(c cost) predicate {
+	k.cost = c
+	return k
+}
+
 func (p *searchParser) dayKey(of dayFunc, compare func(a, b time.Time) bool) predicate {
 	p.s.dec.SP()
 	date := p.s.dec.Date()
-	// Reading the header for SENTON costs more; that it sorts with the other
-	// dates changes nothing but the order.
-	return predicate{costStat, func(c *candidate) (bool, error) {
+	return predicate{cost: costStat, match: func(c *candidate) (bool, error) {
 		d, err := of(c)
 		return err == nil && !d.IsZero() && compare(d, date), err
 	}}
@@ -341,7 +383,7 @@ func (p *searchParser) ageKey(compare func(age, n time.Duration) bool) predicate
 	p.fleeting = true
 	p.s.dec.SP()
 	n := time.Duration(p.s.dec.NZNumber()) * time.Second
-	return predicate{costStat, func(c *candidate) (bool, error) {
+	return predicate{cost: costStat, match: func(c *candidate) (bool, error) {
 		t, err := c.dates()
 		return err == nil && compare(p.now.Sub(t.Internal), n), err
 	}}
@@ -357,14 +399,17 @@ var rowFields = map[string]index.Field{
 func (p *searchParser) headerKey(name string) predicate {
 	p.s.dec.SP()
 	matcher := message.NewMatcher(p.text(p.s.dec.AString()))
-	field, kept := rowFields[strings.ToLower(name)]
-	return predicate{costHeader, func(c *candidate) (bool, error) {
-		if kept && c.known {
+	field, inRow := rowFields[strings.ToLower(name)]
+	key := predicate{cost: costHeader, match: func(c *candidate) (bool, error) {
+		if inRow && c.known {
 			if found, known := c.row.Match(field, matcher); known {
 				return found, nil
 			}
 		}
-		fields, err := c.header()
+		if !c.mayHold(matcher) {
+			return false, nil
+		}
+		fields, err := c.header(name)
 		if err != nil {
 			return false, err
 		}
@@ -375,19 +420,34 @@ func (p *searchParser) headerKey(name string) predicate {
 		}
 		return false, nil
 	}}
+	if !index.Keeps(name) { // it would be read from the file
+		key.lookUp(matcher)
+	}
+	return key
 }
 
 // textKey looks for a text in a whole message.
 func (p *searchParser) textKey(match func(*message.Part, readerAt, *message.Matcher) (bool, error)) predicate {
 	p.s.dec.SP()
 	matcher := message.NewMatcher(p.text(p.s.dec.AString()))
-	return predicate{costText, func(c *candidate) (bool, error) {
+	key := predicate{cost: costText, match: func(c *candidate) (bool, error) {
+		if !c.mayHold(matcher) {
+			return false, nil
+		}
 		part, file, err := c.content()
 		if err != nil {
 			return false, err
 		}
 		return match(part, file, matcher)
 	}}
+	key.lookUp(matcher)
+	return key
+}
+
+// lookUp says that only messages that hold a needle match.
+func (k *predicate) lookUp(needle *message.Matcher) {
+	k.needles = []*message.Matcher{needle}
+	k.within = func(h hits) set { return h[needle] }
 }
 
 // text converts a string to look for to UTF-8.

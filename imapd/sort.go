@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"svc.plus/mailsrvd/internal/message"
+	"svc.plus/mailsrvd/maildir/index"
 )
 
 // sortKey is a key of SORT (RFC 5256 section 3, RFC 5957).
@@ -35,12 +36,12 @@ var sortKinds = map[string]sortKind{
 	"ARRIVAL":     {costStat, sortArrival},
 	"SIZE":        {costStat, sortSize},
 	"DATE":        {costHeader, sortDate},
-	"SUBJECT":     {costHeader, sortSubject},
-	"FROM":        {costHeader, sortMailbox("From")},
-	"TO":          {costHeader, sortMailbox("To")},
-	"CC":          {costHeader, sortMailbox("Cc")},
-	"DISPLAYFROM": {costHeader, sortDisplay("From")},
-	"DISPLAYTO":   {costHeader, sortDisplay("To")},
+	"SUBJECT":     {costHeader, sortText(index.SortSubject, baseSubject)},
+	"FROM":        {costHeader, sortText(index.SortFrom, mailbox("From"))},
+	"TO":          {costHeader, sortText(index.SortTo, mailbox("To"))},
+	"CC":          {costHeader, sortText(index.SortCc, mailbox("Cc"))},
+	"DISPLAYFROM": {costHeader, sortText(index.SortDisplayFrom, display("From"))},
+	"DISPLAYTO":   {costHeader, sortText(index.SortDisplayTo, display("To"))},
 }
 
 func sortArrival(c *candidate) (sortValue, error) {
@@ -53,59 +54,78 @@ func sortSize(c *candidate) (sortValue, error) {
 	return sortValue{n: n}, err
 }
 
-// sentTime is the sent date of RFC 5256 section 2.2: that of the Date field, or
-// the internal date if there is none.
-func (c *candidate) sentTime() (time.Time, error) {
-	fields, err := c.header()
+// sentTime is the sent date of RFC 5256 section 2.2, in Unix seconds: that of the
+// Date field, or the internal date if there is none.
+func (c *candidate) sentTime() (int64, error) {
+	if c.known {
+		if at, ok := c.row.SentUnix(); ok {
+			return at, nil
+		}
+		return c.row.Internal().Unix(), nil
+	}
+	fields, err := c.header("Date")
 	if err != nil {
-		return time.Time{}, err
+		return 0, err
 	}
 	if t, err := message.ParseDate(fields.Value("Date")); err == nil {
-		return t, nil
+		return t.Unix(), nil
 	}
 	t, err := c.dates()
-	return t.Internal, err
+	return t.Internal.Unix(), err
 }
 
 func sortDate(c *candidate) (sortValue, error) {
-	t, err := c.sentTime()
-	return sortValue{n: t.Unix()}, err
+	at, err := c.sentTime()
+	return sortValue{n: at}, err
 }
 
-func sortSubject(c *candidate) (sortValue, error) {
-	fields, err := c.header()
+// sortText takes the key from the cache, or else from the header.
+func sortText(key index.SortKey, fromHeader func(*candidate) (string, error)) func(*candidate) (sortValue, error) {
+	return func(c *candidate) (sortValue, error) {
+		if c.known {
+			if text, known := c.row.SortKey(key); known {
+				return sortValue{text: string(text)}, nil
+			}
+		}
+		text, err := fromHeader(c)
+		return sortValue{text: message.FoldString(text)}, err
+	}
+}
+
+func baseSubject(c *candidate) (string, error) {
+	fields, err := c.header("Subject")
 	if err != nil {
-		return sortValue{}, err
+		return "", err
 	}
 	base, _ := message.BaseSubject(fields.Text("Subject"))
-	return sortValue{text: message.FoldString(base)}, nil
+	return base, nil
 }
 
-// sortMailbox sorts by the local-part of the first address.
-func sortMailbox(field string) func(*candidate) (sortValue, error) {
-	return func(c *candidate) (sortValue, error) {
+// mailbox is the local-part of the first address.
+func mailbox(field string) func(*candidate) (string, error) {
+	return func(c *candidate) (string, error) {
 		a, err := c.firstAddress(field)
-		return sortValue{text: message.FoldString(a.Mailbox)}, err
+		return a.Mailbox, err
 	}
 }
 
-// sortDisplay sorts by what a client shows of the first address: its name, or
-// else the address itself (RFC 5957).
-func sortDisplay(field string) func(*candidate) (sortValue, error) {
-	return func(c *candidate) (sortValue, error) {
+// display is what a client shows of the first address: its name, or else the
+// address itself (RFC 5957).
+func display(field string) func(*candidate) (string, error) {
+	return func(c *candidate) (string, error) {
 		a, err := c.firstAddress(field)
 		name := message.DecodeText(a.Name)
 		if name == "" && a.Mailbox != "" {
 			name = a.Mailbox + "@" + a.Host
 		}
-		return sortValue{text: message.FoldString(name)}, err
+		return name, err
 	}
 }
 
 // firstAddress returns the first mailbox in a field, of a group its first
 // member.
 func (c *candidate) firstAddress(field string) (message.Address, error) {
-	fields, err := c.header()
+	fields, err := c.header(field)
 	if err != nil {
 		return message.Address{}, err
 	}
@@ -209,13 +229,4 @@ func (s *session) sorted(c *call, indexes []int, keys []sortKey) ([]int, [][]sor
 		order[i], sorted[i] = indexes[order[i]], values[order[i]]
 	}
 	return order, sorted, nil
-}
-
-// each calls look for the messages with these indexes, with their position
-// among them; several goroutines do so if it is worth it.
-func (s *session) each(c *call, price cost, indexes []int, look func(i int, cand *candidate) error) error {
-	uids := s.view.at(indexes)
-	return s.inChunks(c, price, len(uids), func(lo, hi int) error {
-		return s.candidates(uids[lo:hi], func(i int, cand *candidate) error { return look(lo+i, cand) })
-	})
 }

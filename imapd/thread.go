@@ -75,7 +75,7 @@ func (s *session) threadedOf(c *call, indexes []int) ([]threaded, error) {
 		list[i].index = -1 // one that cannot be read stays so
 	}
 	err := s.each(c, costHeader, indexes, func(i int, cand *candidate) error {
-		fields, err := cand.header()
+		fields, err := cand.header("References") // and what else is asked for here
 		if err != nil {
 			return err
 		}
@@ -83,7 +83,7 @@ func (s *session) threadedOf(c *call, indexes []int) ([]threaded, error) {
 		if err != nil {
 			return err
 		}
-		t := threaded{index: indexes[i], sent: sent.Unix(), references: ancestors(fields)}
+		t := threaded{index: indexes[i], sent: sent, references: ancestors(fields)}
 		base, reply := message.BaseSubject(fields.Text("Subject"))
 		t.subject, t.reply = message.FoldString(base), reply
 		if ids := message.MessageIDs(fields.Value("Message-ID")); len(ids) > 0 {
