@@ -86,8 +86,8 @@ func (a *Authenticator) attempt(ctx context.Context, c Credentials) (Account, er
 		a.throttle.succeeded(c.Remote, name)
 		return acct, nil
 	}
-	if AsError(err).Kind == Refused {
-		a.throttle.failed(c.Remote, name, c.Password)
+	if AsError(err).Kind == Refused && a.throttle.failed(c.Remote, name, c.Password) && a.o.Failed != nil {
+		a.o.Failed(c.Remote)
 	}
 	select {
 	case <-pad.C:

@@ -96,20 +96,23 @@ func (t *throttle) ladder(e *record) time.Duration {
 	return min(time.Second<<min(e.failures-freeFailures, 20), t.max)
 }
 
-// failed counts a refused attempt.
-func (t *throttle) failed(remote netip.Addr, name, password string) {
+// failed counts a refused attempt. It reports whether that was a stranger's new
+// guess.
+func (t *throttle) failed(remote netip.Addr, name, password string) bool {
 	if t.free(remote) {
-		return
+		return false
 	}
 	addr, user, pair := t.keys(remote, name)
 	guess := t.hash(name, password)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.addrs.make(addr).count(guess)
+	fresh := t.addrs.make(addr).count(guess)
 	t.users.make(user).count(guess)
 	if g := t.good.get(pair); g != nil {
 		g.count(guess)
+		return fresh && g.failures >= goodFailures
 	}
+	return fresh
 }
 
 // succeeded remembers that this user comes from this network.
@@ -196,13 +199,14 @@ type record struct {
 	guesses  [maxGuesses]uint64 // the last different ones
 }
 
-// count adds a failure unless the same guess failed before.
-func (r *record) count(guess uint64) {
+// count adds a failure unless the same guess failed before, and says so.
+func (r *record) count(guess uint64) bool {
 	if slices.Contains(r.guesses[:], guess) {
-		return
+		return false
 	}
 	r.guesses[r.failures%maxGuesses] = guess
 	r.failures++
+	return true
 }
 
 // table is a map of records that forgets: what was not touched by make for the

@@ -132,6 +132,13 @@ submission = true
 [limits]
 connections = 10
 connections_per_ip = 5
+connections_per_network = 8
+connection_rate_per_ip = 11
+connection_rate_per_network = 12
+ban_after = 13
+ban_network_after = 14
+ban_time = "2h"
+unknown_recipient_delay = "3s"
 connections_per_user = 6
 handshake_timeout = "40s"
 auth_failures = 7
@@ -174,7 +181,7 @@ format = "json"
 		{c.DNS.Resolver, "127.0.0.1:53"},
 		{fmt.Sprint(c.Aliases), "{/e/al true [{second.example /e/al2}]}"},
 		{fmt.Sprint(c.Inbound), "{off off off off [lists.example] auth.example [{av rspamd /run/f.sock 9s 2097152 accept true}]}"},
-		{fmt.Sprint(c.Limits), "{10 5 6 40s 7 200 [10.0.0.0/8 2001:db8::1/128]}"},
+		{fmt.Sprint(c.Limits), "{10 5 6 8 11 12 40s 7 13 14 2h0m0s 3s 200 [10.0.0.0/8 2001:db8::1/128]}"},
 		{c.Log.Level(), slog.LevelDebug}, {c.Log.Format, "json"},
 	} {
 		if tt.got != tt.want {

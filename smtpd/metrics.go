@@ -16,6 +16,7 @@ type metrics struct {
 	bytes    prometheus.Counter
 	replies  *prometheus.CounterVec // mode, code; negative ones only
 	duration prometheus.Observer
+	tarpit   prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer, mode Mode) *metrics {
@@ -34,6 +35,7 @@ func newMetrics(r prometheus.Registerer, mode Mode) *metrics {
 		messages: counter("messages_total", "Messages received, by the class of the reply.", "mode", "class"),
 		bytes:    counter("message_bytes_total", "Bytes of messages received.", "mode").WithLabelValues(m),
 		replies:  counter("negative_replies_total", "Negative replies, by code.", "mode", "code"),
+		tarpit:   counter("tarpit_total", "Answers about unknown recipients that were delayed.", "mode").WithLabelValues(m),
 		duration: duration.WithLabelValues(m),
 	}
 }

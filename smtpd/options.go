@@ -165,6 +165,10 @@ type Limits struct {
 	Recipients int
 	// AuthFailures until the connection is closed, 3.
 	AuthFailures int
+	// UnknownDelay is how long MX takes for an answer about a recipient that does
+	// not exist, after the fifth of them in a connection; 0 is no delay. Networks
+	// of listen.Options.Allow never wait.
+	UnknownDelay time.Duration
 	// Errors is the number of negative replies until the connection is closed,
 	// 20; an accepted message sets it back.
 	Errors int

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/emersion/go-smtp"
 
@@ -17,9 +18,34 @@ func (s *session) Rcpt(to string, o *smtp.RcptOptions) error {
 	err := s.rcpt(to, o)
 	if err != nil {
 		e := status.From(err)
-		s.wire.log().Info("recipient refused", "to", to, "code", e.Code, "err", e)
+		attrs := []any{"to", to, "code", e.Code, "err", e}
+		if d := s.tarpit(e); d > 0 {
+			attrs = append(attrs, "tarpit", d)
+		}
+		s.wire.log().Info("recipient refused", attrs...)
 	}
 	return reply(err)
+}
+
+// unknownFree is how many unknown recipients a connection may name without
+// waiting: an old mailing list has some.
+const unknownFree = 5
+
+// tarpit makes who guesses addresses wait, and tells how long.
+func (s *session) tarpit(e *status.Error) time.Duration {
+	d := s.server.o.Limits.UnknownDelay
+	if s.server.o.Mode != MX || e.Enhanced != status.NoSuchUser("").Enhanced || d <= 0 || s.wire.track.Allowed() {
+		return 0
+	}
+	if s.unknown++; s.unknown <= unknownFree {
+		return 0
+	}
+	s.server.metrics.tarpit.Inc()
+	select {
+	case <-time.After(d):
+	case <-s.wire.ctx.Done():
+	}
+	return d
 }
 
 func (s *session) rcpt(to string, o *smtp.RcptOptions) error {

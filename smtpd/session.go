@@ -18,6 +18,7 @@ type session struct {
 	wire   *wire
 
 	authFailures int // of this connection
+	unknown      int // recipients that do not exist
 
 	mu sync.Mutex   // guards tx: with BDAT, Data runs beside the reader of commands
 	tx *transaction // from MAIL to RSET or the end of DATA; nil outside

@@ -59,6 +59,7 @@ ones say so.`,
 		a.migrateCommand(),
 		a.authCommand(),
 		a.traceCommand(),
+		a.banCommand(),
 		a.mailboxCommand(),
 		a.docsCommand(),
 	)

@@ -39,7 +39,9 @@ var plan = map[string][]string{
 	"maildir/index":      {},
 	"auth":               {},
 	"auth/pam":           {"auth"},
-	"auth/passwdfile":    {"auth"},
+	// Who may not connect, after too many failed logins or by order.
+	"auth/ban":        {},
+	"auth/passwdfile": {"auth"},
 	// The suite that holds both back ends to auth.Backend; for tests only.
 	"auth/internal/backendtest": {"auth"},
 	"dkim":                      {},

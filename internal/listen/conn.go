@@ -12,8 +12,9 @@ import (
 type Conn struct {
 	net.Conn
 	l      *Listener
-	origin netip.Prefix
-	exempt bool // no limit counts it
+	origin netip.Prefix // of one customer
+	net    netip.Prefix // the network around it
+	exempt bool         // no limit counts it
 
 	mu       sync.Mutex
 	closed   bool

@@ -11,7 +11,11 @@ func (l *Listener) admit(raw net.Conn) *Conn {
 	c := &Conn{Conn: raw, l: l}
 	ip := remoteIP(raw.RemoteAddr())
 	c.exempt = !ip.IsValid() || l.allowed(ip)
-	c.origin = origin(ip)
+	c.origin, c.net = origin(ip), surroundings(ip)
+	if !c.exempt && l.options.Banned != nil && l.options.Banned(ip) {
+		l.refuse(raw, "banned")
+		return nil
+	}
 	if reason := l.enter(c); reason != "" {
 		l.refuse(raw, reason)
 		return nil
@@ -32,10 +36,15 @@ func (l *Listener) enter(c *Conn) (reason string) {
 		return "total"
 	case l.options.MaxPerIP > 0 && l.perIP[c.origin] >= l.options.MaxPerIP:
 		return "per_ip"
+	case l.options.MaxPerNetwork > 0 && l.perIP[c.net] >= l.options.MaxPerNetwork:
+		return "per_network"
+	case !l.rates.take(time.Now(), rate{c.origin, l.options.RatePerIP}, rate{c.net, l.options.RatePerNetwork}):
+		return "rate"
 	}
 	if !c.exempt {
 		l.counted++
 		l.perIP[c.origin]++
+		l.perIP[c.net]++
 	}
 	l.conns[c] = struct{}{}
 	l.metrics.open.Inc()
@@ -50,8 +59,10 @@ func (l *Listener) leave(c *Conn) {
 	l.metrics.open.Dec()
 	if !c.exempt {
 		l.counted--
-		if l.perIP[c.origin]--; l.perIP[c.origin] <= 0 {
-			delete(l.perIP, c.origin)
+		for _, p := range []netip.Prefix{c.origin, c.net} {
+			if l.perIP[p]--; l.perIP[p] <= 0 {
+				delete(l.perIP, p)
+			}
 		}
 	}
 	if l.empty != nil && len(l.conns) == 0 {
@@ -112,6 +123,20 @@ func origin(ip netip.Addr) netip.Prefix {
 	bits := 32
 	if ip.Is6() {
 		bits = 64
+	}
+	p, err := ip.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return p
+}
+
+// surroundings is what one network operator usually gives to one site: an IPv4
+// /24 or an IPv6 /48.
+func surroundings(ip netip.Addr) netip.Prefix {
+	bits := 24
+	if ip.Is6() {
+		bits = 48
 	}
 	p, err := ip.Prefix(bits)
 	if err != nil {

@@ -31,6 +31,14 @@ type Options struct {
 	// MaxPerIP is the same for one IPv4 address or one IPv6 /64; 0 means none.
 	// Unix sockets are not counted.
 	MaxPerIP int
+	// MaxPerNetwork is the same for one IPv4 /24 or one IPv6 /48; 0 means none.
+	MaxPerNetwork int
+	// RatePerIP and RatePerNetwork bound the connections of a minute in the same
+	// two ways, those that are refused not counted; 0 means none.
+	RatePerIP, RatePerNetwork int
+	// Banned refuses addresses altogether; nil refuses none. It is called for
+	// each connection and must be quick.
+	Banned func(netip.Addr) bool
 	// Allow lists networks that no limit holds for.
 	Allow []netip.Prefix
 	// Refusal is sent, without TLS, to a client over a limit before its
@@ -71,7 +79,8 @@ type Listener struct {
 	mu      sync.Mutex
 	closed  bool
 	conns   map[*Conn]struct{}
-	perIP   map[netip.Prefix]int
+	perIP   map[netip.Prefix]int // and per network
+	rates   rates
 	counted int
 	empty   chan struct{} // not nil while Drain waits: closed with the last connection
 	warned  time.Time     // of the last warning about a refusal
@@ -86,6 +95,7 @@ func New(raw net.Listener, o Options) *Listener {
 		done:    make(chan struct{}),
 		conns:   make(map[*Conn]struct{}),
 		perIP:   make(map[netip.Prefix]int),
+		rates:   rates{},
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	if o.TLS != nil {

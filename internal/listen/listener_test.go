@@ -81,6 +81,10 @@ func TestLimitsRefuseWithTheLine(t *testing.T) {
 	}{
 		"in all":                    {Options{MaxConns: 1}, true, "total"},
 		"per address":               {Options{MaxPerIP: 1, MaxConns: 9}, true, "per_ip"},
+		"per network":               {Options{MaxPerNetwork: 1}, true, "per_network"},
+		"per minute":                {Options{RatePerIP: 1}, true, "rate"},
+		"per minute and network":    {Options{RatePerNetwork: 1}, true, "rate"},
+		"banned but allowed":        {Options{Banned: func(netip.Addr) bool { return true }, Allow: []netip.Prefix{loopback}}, false, ""},
 		"none":                      {Options{}, false, ""},
 		"the allow-list wins":       {Options{MaxConns: 1, MaxPerIP: 1, Allow: []netip.Prefix{loopback}}, false, ""},
 		"a foreign allow-list does": {Options{MaxConns: 1, Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}, true, "total"},
@@ -109,6 +113,17 @@ func TestLimitsRefuseWithTheLine(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestBannedAreRefused(t *testing.T) {
+	l := newTest(t, Options{Banned: func(ip netip.Addr) bool { return ip == netip.MustParseAddr("127.0.0.1") }, Refusal: "421 busy\r\n"})
+	acceptAll(l, greet)
+	if got := readLine(t, dial(t, l)); got != "421 busy\r\n" {
+		t.Errorf("%q", got)
+	}
+	if n := testutil.ToFloat64(l.metrics.refused.WithLabelValues("", "banned")); n != 1 {
+		t.Errorf("refused metric = %v", n)
 	}
 }
 

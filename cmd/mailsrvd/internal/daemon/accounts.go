@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"time"
 
@@ -38,11 +39,11 @@ func newBackend(c *config.Config, groups *asuser.Groups, log *slog.Logger, reg p
 }
 
 // newAuthenticator builds what stands before the back end. failureDelay is that
-// of auth.Options.
-func newAuthenticator(c *config.Config, backend auth.Backend, failureDelay time.Duration, log *slog.Logger, reg prometheus.Registerer) (*auth.Authenticator, error) {
+// of auth.Options, failed its Failed.
+func newAuthenticator(c *config.Config, backend auth.Backend, failureDelay time.Duration, failed func(netip.Addr), log *slog.Logger, reg prometheus.Registerer) (*auth.Authenticator, error) {
 	return auth.New(auth.Options{
 		Backend: backend, Domains: c.Domains, MinUID: c.Mail.MinUID, AllowNets: c.Limits.Trusted,
-		FailureDelay: failureDelay, Logger: log, Registerer: reg,
+		FailureDelay: failureDelay, Failed: failed, Logger: log, Registerer: reg,
 	})
 }
 
@@ -54,5 +55,5 @@ func LocalAuthenticator(c *config.Config) (*auth.Authenticator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newAuthenticator(c, backend, -1, log, nil)
+	return newAuthenticator(c, backend, -1, nil, log, nil)
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"svc.plus/mailsrvd/auth/ban"
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/web"
 	"svc.plus/mailsrvd/config"
 	"svc.plus/mailsrvd/dkim"
@@ -70,6 +71,7 @@ type Daemon struct {
 	stores   *maildir.Stores
 	queue    *queue.Queue
 	reports  *tlsrpt.Collector
+	bans     *ban.List
 
 	turning  sync.Mutex    // guards turns
 	turns    dkim.Turns    // which DKIM keys sign
@@ -117,6 +119,10 @@ func (d *Daemon) build(ctx context.Context) error {
 	d.registry.MustRegister(d.zoneFindings())
 	d.openIndex()
 	d.stores = maildir.NewStores(maildir.Options{Separator: c.IMAP.Separator[0], Hostname: c.Hostname, Limits: d.quota, Logger: d.log, Registerer: d.registry, Index: d.index})
+	var err error
+	if d.bans, err = ban.Open(d.banOptions()); err != nil {
+		return err
+	}
 	d.loadTurns()
 	g, err := d.newGeneration(c, nil)
 	if err != nil {
@@ -154,6 +160,14 @@ func (d *Daemon) directories() error {
 // spoolDir takes messages that are too large for memory while they arrive. It
 // is on the queue's disk, since /tmp may be memory.
 func (d *Daemon) spoolDir() string { return d.cfg.StateDir + "/spool" }
+
+func (d *Daemon) banOptions() ban.Options {
+	l := d.cfg.Limits
+	return ban.Options{
+		File: d.cfg.StateDir + "/bans.json", Pass: l.Trusted, After: l.BanAfter, NetworkAfter: l.BanNetworkAfter, Time: l.BanTime,
+		Logger: d.log, Registerer: d.registry,
+	}
+}
 
 func (d *Daemon) queueOptions() queue.Options {
 	o := queueOptions(d.cfg)
@@ -277,7 +291,7 @@ func (d *Daemon) readFile(path string) (b []byte, err error) {
 
 // smtpLimits and imapLimits carry [limits] into the rooms.
 func (d *Daemon) smtpLimits() smtpd.Limits {
-	return smtpd.Limits{MessageSize: d.cfg.Mail.MessageSizeLimit, Recipients: d.cfg.Limits.Recipients, AuthFailures: d.cfg.Limits.AuthFailures}
+	return smtpd.Limits{MessageSize: d.cfg.Mail.MessageSizeLimit, Recipients: d.cfg.Limits.Recipients, AuthFailures: d.cfg.Limits.AuthFailures, UnknownDelay: d.cfg.Limits.UnknownDelay}
 }
 
 func imapLimits(c *config.Config) imapd.Limits {

@@ -89,7 +89,7 @@ func (d *Daemon) authentication(c *config.Config, old *generation) (*authenticat
 	if err != nil {
 		return nil, err
 	}
-	a, err := newAuthenticator(c, backend, d.o.FailureDelay, d.log, reg)
+	a, err := newAuthenticator(c, backend, d.o.FailureDelay, d.bans.Failed, d.log, reg)
 	if err != nil {
 		return nil, err
 	}

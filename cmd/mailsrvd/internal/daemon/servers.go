@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/netip"
 	"os/user"
 	"slices"
 	"strconv"
@@ -125,6 +126,7 @@ func (d *Daemon) buildControl() {
 		defer d.wakeKeys()
 		return d.turnKeys(ctx)
 	}))
+	maps.Copy(handlers, admin.BanHandlers(d.bans))
 	maps.Copy(handlers, admin.TraceHandlers(d.o.History))
 	ctl := control.New(control.Options{Handlers: handlers, Logger: d.log})
 	handover := func(ctx context.Context, c *control.Call) (any, error) {
@@ -157,6 +159,7 @@ type plan struct {
 	unix      listen.Unix
 	tls       *tls.Config // TLS from the first byte
 	limited   bool        // [limits] holds
+	login     bool        // users log in there
 	refusal   string
 }
 
@@ -167,6 +170,7 @@ func (d *Daemon) plan(name string) plan {
 			p.addresses = addresses
 		}
 	})
+	p.login = slices.Contains([]string{"submission", "submissions", "imap", "imaps"}, name)
 	switch name {
 	case "mx", "submission", "submissions":
 		p.limited, p.refusal = true, smtpd.Refusal(d.cfg.Hostname)
@@ -253,6 +257,8 @@ func (d *Daemon) wrap(name string, p plan, raw net.Listener) net.Listener {
 	if p.limited {
 		l := d.cfg.Limits
 		o.MaxConns, o.MaxPerIP, o.Allow, o.Refusal = l.Connections, l.ConnectionsPerIP, l.Trusted, p.refusal
+		o.MaxPerNetwork, o.RatePerIP, o.RatePerNetwork = l.ConnectionsPerNetwork, l.RatePerIP, l.RatePerNetwork
+		o.Banned = func(ip netip.Addr) bool { return d.bans.Banned(ip, p.login) }
 	}
 	return listen.New(raw, o)
 }
