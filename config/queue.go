@@ -56,6 +56,8 @@ type Relay struct {
 	MTASTS bool
 	// DANE follows TLSA records (RFC 7672).
 	DANE bool
+	// ARCSeal seals what is forwarded (RFC 8617).
+	ARCSeal bool
 }
 
 func (s *Relay) section() section {
@@ -74,6 +76,8 @@ func (s *Relay) section() section {
 			doc: "Follow the policies that domains publish by MTA-STS (RFC 8461): where one says \"enforce\", mail goes only to the listed mail exchangers, over TLS with a valid certificate. They are kept in the directory mta-sts below state_dir. A smarthost gets its mail as tls says."},
 		{name: "dane", def: `true`, value: boolean(&s.DANE),
 			doc: "Verify mail exchangers by their TLSA records (DANE, RFC 7672), ahead of mta_sts. Takes effect only with a resolver on this host (a loopback address) that validates DNSSEC, since nothing vouches for the answers of any other."},
+		{name: "arc_seal", def: `true`, value: boolean(&s.ARCSeal),
+			doc: "Seal mail from other servers that an alias sends on (ARC, RFC 8617), so that the next server can learn what SPF, DKIM and DMARC said here. It needs an RSA [[dkim]] key of one of domains."},
 	}}
 }
 

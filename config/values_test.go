@@ -98,6 +98,7 @@ tls = "required"
 hold = true
 mta_sts = false
 dane = false
+arc_seal = false
 [mta_sts]
 mode = "enforce"
 max_age = "30d"
@@ -175,7 +176,7 @@ format = "json"
 		{fmt.Sprint(c.IMAP.DisableFor()), "map[alice:[MOVE]]"},
 		{fmt.Sprint(c.DKIM), "[{example.org sel /e/dk}]"},
 		{c.Queue, Queue{72 * time.Hour, 2 * time.Minute, 3 * time.Hour, 0}},
-		{c.Relay, Relay{"smart.example:587", "ru", "/e/rp", "required", true, false, false}},
+		{c.Relay, Relay{"smart.example:587", "ru", "/e/rp", "required", true, false, false, false}},
 		{fmt.Sprint(c.MTASTS, c.STSHosts()), "{enforce 720h0m0s [mx.example.org *.example.net]} [mx.example.org *.example.net]"},
 		{c.TLSReports, TLSReports{true, "Example Ltd", "tls@example.org"}},
 		{c.DNS.Resolver, "127.0.0.1:53"},

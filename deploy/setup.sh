@@ -41,6 +41,8 @@ test_packages='
 	whois
 	dnsmasq-base
 	iproute2
+	unbound
+	ldnsutils
 	systemd
 	util-linux
 	debootstrap

@@ -28,46 +28,48 @@ var arcSigned = []string{"DKIM-Signature"}
 
 // Seal returns the ARC set to put before a message that is handed on, each field
 // with its CRLF: ARC-Seal, ARC-Message-Signature and ARC-Authentication-Results
-// (RFC 8617 section 5.1). It is for domain, which Match has found, under the
-// RSA key if there is one, since not all know others. The results are those of
-// the message's Authentication-Results field for authservID. The chain of the
-// message is checked first; errors are ErrChainEnded, ErrChainUnknown and those
-// of Sign.
+// (RFC 8617 section 5.1). It is for domain, which Match has found, under its RSA
+// key: to verifiers that know no other, of which there are many, another set
+// would break a chain that holds. The results are those of the message's
+// Authentication-Results field for authservID. The chain of the message is
+// checked first; errors are ErrNoKey, also for no RSA key, ErrChainEnded,
+// ErrChainUnknown, and those of Sign.
 func (s *Signer) Seal(ctx context.Context, domain, authservID string, c *message.Content, lookup LookupTXT) ([]byte, error) {
 	ids := s.byDomain[canonicalName(domain)]
-	if len(ids) == 0 {
-		return nil, fmt.Errorf("sealing for %q: %w", domain, ErrNoKey)
+	i := slices.IndexFunc(ids, func(id Identity) bool { return id.Key.alg == RSA })
+	if i < 0 {
+		return nil, fmt.Errorf("sealing for %q by RSA: %w", domain, ErrNoKey)
 	}
-	id := ids[0]
-	if i := slices.IndexFunc(ids, func(id Identity) bool { return id.Key.alg == RSA }); i >= 0 {
-		id = ids[i]
+	set, err := s.seal(ctx, ids[i], authservID, c, lookup)
+	if err != nil {
+		return nil, fmt.Errorf("sealing for %s: %w", domain, err)
 	}
+	return set, nil
+}
+
+func (s *Signer) seal(ctx context.Context, id Identity, authservID string, c *message.Content, lookup LookupTXT) ([]byte, error) {
 	chain := VerifyARC(ctx, c, lookup)
 	switch {
 	case chain.ended || len(chain.Sealers) >= maxSets:
-		return nil, fmt.Errorf("sealing for %s: %w", domain, ErrChainEnded)
+		return nil, ErrChainEnded
 	case chain.Value == TempError:
-		return nil, fmt.Errorf("sealing for %s: %w: %w", domain, ErrChainUnknown, chain.Err)
+		return nil, fmt.Errorf("%w: %w", ErrChainUnknown, chain.Err)
 	}
 	r := bufio.NewReaderSize(contextReader{ctx, c.NewReader()}, 16<<10)
 	h, err := readHeader(r)
 	if err != nil {
-		return nil, fmt.Errorf("sealing for %s: %w", domain, err)
+		return nil, err
 	}
 	sets, err := h.arcSets()
 	if err != nil {
 		// What is no chain cannot be counted; nobody takes it for one either.
-		return nil, fmt.Errorf("sealing for %s: %w: %w", domain, ErrChainEnded, err)
+		return nil, fmt.Errorf("%w: %w", ErrChainEnded, err)
 	}
 	hash, err := hashBody(r)
 	if err != nil {
-		return nil, fmt.Errorf("sealing for %s: %w", domain, err)
+		return nil, err
 	}
-	set, err := s.set(id, h, sets, chain.Value, authservID, hash)
-	if err != nil {
-		return nil, fmt.Errorf("sealing for %s with %s: %w", domain, id.Selector, err)
-	}
-	return set, nil
+	return s.set(id, h, sets, chain.Value, authservID, hash)
 }
 
 // set makes the fields of the next set. cv is what the chain so far is worth.

@@ -27,14 +27,14 @@ func seal(t testing.TB, s *Signer, msg string) string {
 	return string(set) + msg
 }
 
-// edSigner has no RSA key: Seal must use the other.
-func edSigner(t testing.TB) *Signer {
+// sealEd adds a set under the Ed25519 key, as some others do.
+func sealEd(t testing.TB, msg string) string {
 	t.Helper()
-	s, err := NewSigner([]Identity{{"svc.plus", "ed", testKeys[Ed25519]}})
+	set, err := testSigner(t).seal(t.Context(), Identity{"svc.plus", "ed", testKeys[Ed25519]}, "mx.svc.plus", content(msg), testZone())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return string(set) + msg
 }
 
 func TestChainsThatWeSealVerify(t *testing.T) {
@@ -44,11 +44,12 @@ func TestChainsThatWeSealVerify(t *testing.T) {
 		}
 		msg := mail
 		for i := range 3 {
-			s := testSigner(t)
+			msg = fmt.Sprintf("Authentication-Results: mx.svc.plus; arc=pass; x-hop=%d\r\n", i) + msg
 			if i == 1 {
-				s = edSigner(t)
+				msg = sealEd(t, msg)
+			} else {
+				msg = seal(t, testSigner(t), msg)
 			}
-			msg = seal(t, s, fmt.Sprintf("Authentication-Results: mx.svc.plus; arc=pass; x-hop=%d\r\n", i)+msg)
 			a := VerifyARC(t.Context(), content(msg), testZone())
 			if a.Value != Pass || a.Err != nil || len(a.Sealers) != i+1 {
 				t.Fatalf("%s, %d sets: %+v", name, i+1, a)
@@ -209,10 +210,10 @@ func TestKeysOfAChain(t *testing.T) {
 }
 
 func TestChainsEnd(t *testing.T) {
-	s := edSigner(t)
+	s := testSigner(t)
 	msg := received
 	for range maxSets {
-		msg = seal(t, s, msg)
+		msg = sealEd(t, msg)
 	}
 	if a := VerifyARC(t.Context(), content(msg), testZone()); a.Value != Pass || len(a.Sealers) != maxSets {
 		t.Fatalf("%d sets: %s, %v", len(a.Sealers), a.Value, a.Err)
@@ -236,6 +237,13 @@ func TestChainsEnd(t *testing.T) {
 	refused("no chain at all", "ARC-Seal: i=1\r\n"+simpleMail, ErrChainEnded)
 	refused("no header", "no field\r\n\r\n", ErrHeader)
 	if _, err := s.Seal(t.Context(), "other.example", "x", content(received), testZone()); !errors.Is(err, ErrNoKey) {
+		t.Error(err)
+	}
+	onlyEd, err := NewSigner([]Identity{{"svc.plus", "ed", testKeys[Ed25519]}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := onlyEd.Seal(t.Context(), "svc.plus", "x", content(received), testZone()); !errors.Is(err, ErrNoKey) {
 		t.Error(err)
 	}
 	down := func(context.Context, string) ([]string, error) { return nil, &dns.Error{Err: dns.ErrTemporary} }
@@ -413,9 +421,9 @@ func TestARCSuite(t *testing.T) {
 }
 
 func FuzzVerifyARC(f *testing.F) {
-	s := edSigner(f)
-	f.Add(seal(f, s, received))
-	f.Add(seal(f, s, seal(f, s, received)))
+	s := testSigner(f)
+	f.Add(sealEd(f, received))
+	f.Add(sealEd(f, sealEd(f, received)))
 	f.Add("ARC-Seal: i=1; a=ed25519-sha256; cv=none; d=svc.plus; s=ed; b=AAAA\r\nARC-Message-Signature: i=1; a=ed25519-sha256; c=simple; d=svc.plus; s=ed; h=from; bh=AA==; b=AA==\r\nARC-Authentication-Results: i=1; x\r\nFrom: x\r\n\r\n")
 	f.Fuzz(func(t *testing.T, msg string) {
 		a := VerifyARC(t.Context(), content(msg), testZone())
@@ -434,10 +442,9 @@ func FuzzVerifyARC(f *testing.F) {
 
 // BenchmarkVerifyARC is a chain as long as it may be.
 func BenchmarkVerifyARC(b *testing.B) {
-	s := edSigner(b)
 	msg := received
 	for range maxSets {
-		msg = seal(b, s, msg)
+		msg = sealEd(b, msg)
 	}
 	c := content(msg)
 	for b.Loop() {

@@ -99,12 +99,20 @@ func (s *session) deliver(tx *transaction, c *message.Content) ([]error, error) 
 	if len(p.remote) > 0 {
 		// First, since this can be refused while nothing has been done yet.
 		env.Recipients = p.remote
-		if err := s.server.o.Queue.Enqueue(ctx, env, c); err != nil {
+		if err := s.server.o.Queue.Enqueue(ctx, env, s.server.forwarded(ctx, env, c)); err != nil {
 			return nil, err
 		}
 	}
 	outcome := s.deliverLocal(ctx, tx, c, p.locals)
 	return s.settle(ctx, tx, c, fates(tx, p, outcome))
+}
+
+// forwarded is what leaves of a message. What our users send is ready.
+func (s *Server) forwarded(ctx context.Context, env message.Envelope, c *message.Content) *message.Content {
+	if s.o.Mode.submits() || s.o.Forwarded == nil {
+		return c
+	}
+	return s.o.Forwarded(ctx, env, c)
 }
 
 func (s *session) deliverLocal(ctx context.Context, tx *transaction, c *message.Content, to []message.Local) []error {

@@ -34,6 +34,7 @@ func (s *session) complete(tx *transaction, fields []field, junk []byte, now tim
 	if who, err = s.checkAuthor(tx, fields, &added); err != nil {
 		return nil, author{}, err
 	}
+	tx.env.TLSOptional = !tx.env.RequireTLS && tlsOptional(fields)
 	if count(fields, "date") == 0 {
 		added.WriteString("Date: " + now.Format("Mon, 2 Jan 2006 15:04:05 -0700") + "\r\n")
 	}
@@ -50,6 +51,14 @@ func (s *session) complete(tx *transaction, fields []field, junk []byte, now tim
 		added.Write(junk)
 	}
 	return added.Bytes(), who, nil
+}
+
+// tlsOptional reports whether the author would rather have the message arrive
+// without TLS than not at all (RFC 8689 section 5).
+func tlsOptional(fields []field) bool {
+	return slices.ContainsFunc(fields, func(f field) bool {
+		return f.name == "tls-required" && strings.EqualFold(f.body(), "No")
+	})
 }
 
 // checkAuthor refuses a From field that names somebody else. Readers show it,

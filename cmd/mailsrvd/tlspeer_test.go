@@ -168,8 +168,8 @@ type outgoing struct {
 }
 
 // startOutgoing runs the daemon on the network of the calling goroutine, with
-// more at the end of its configuration.
-func (n *internet) startOutgoing(more string) *outgoing {
+// more at the end of its configuration; change may edit the site before.
+func (n *internet) startOutgoing(more string, change ...func(*dev.Site)) *outgoing {
 	n.t.Helper()
 	site := devSite(n.t)
 	cfg, err := config.Load(site.Config)
@@ -182,6 +182,9 @@ func (n *internet) startOutgoing(more string) *outgoing {
 	edit(n.t, site.Config, "[relay]", fmt.Sprintf("%s\n[dns]\nresolver = %q\n[relay]", more, n.resolver))
 	ca := filepath.Join(site.Dir, "authorities.pem")
 	n.ca.Write(ca)
+	for _, c := range change {
+		c(site)
+	}
 	o := &outgoing{trial: &trial{Site: site}, env: []string{"SSL_CERT_FILE=" + ca, "SSL_CERT_DIR=" + site.Dir + "/none"}}
 	o.start(n.t)
 	return o

@@ -4,8 +4,10 @@ import (
 	"io"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 
+	"svc.plus/mailsrvd/dkim"
 	"svc.plus/mailsrvd/internal/dns"
 	"svc.plus/mailsrvd/internal/message"
 )
@@ -25,7 +27,7 @@ func forwarded(t *testing.T, f *dns.Fake, hops ...hop) Mail {
 	m := at(mail("bounce@list.example", "a@good.example"), "192.0.2.2")
 	text := string(m.Header) + "\r\nhello\r\n"
 	for _, h := range hops {
-		signer, record := newSigner(t, h.domain)
+		signer, record := newSealer(t, h.domain)
 		if err := f.Add(record); err != nil {
 			t.Fatal(err)
 		}
@@ -42,6 +44,23 @@ func forwarded(t *testing.T, f *dns.Fake, hops ...hop) Mail {
 	header, _, _ := strings.Cut(text, "\r\n\r\n")
 	m.Header, m.Content = []byte(header+"\r\n"), message.FromBytes([]byte(text))
 	return m
+}
+
+// sealerKey is made once; RSA takes a moment.
+var sealerKey = sync.OnceValues(func() (*dkim.Key, error) { return dkim.GenerateKey(dkim.RSA) })
+
+// newSealer is newSigner with an RSA key.
+func newSealer(t *testing.T, domain string) (*dkim.Signer, string) {
+	t.Helper()
+	key, err := sealerKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := dkim.NewSigner([]dkim.Identity{{Domain: domain, Selector: "s1", Key: key}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, dkim.ZoneLine(domain, "s1", key)
 }
 
 const seenPass = "spf=pass; dmarc=pass (p=reject) header.from=good.example"

@@ -305,3 +305,49 @@ func TestCheckFindsEveryProblem(t *testing.T) {
 		}
 	}
 }
+
+// TestMailThatTLSMustNotHoldUp goes past what the destination publishes (RFC
+// 8460 section 5.3.1, RFC 8689 section 5), and not past what we demand.
+func TestMailThatTLSMustNotHoldUp(t *testing.T) {
+	ca := newAuthority(t)
+	for _, c := range []struct {
+		name          string
+		published     Level
+		ours          Level
+		optional, req bool
+		sent          bool
+	}{
+		{name: "published", published: Verified},
+		{name: "published, and optional", published: Verified, optional: true, sent: true},
+		{name: "ours, and optional", ours: Encrypted, optional: true},
+		{name: "REQUIRETLS wins", optional: true, req: true},
+	} {
+		s := newSink(t) // no TLS
+		say := func(l Level) Policy {
+			return func(context.Context, string, Host) (Requirement, error) {
+				return Requirement{Level: l, Published: Published{Type: STS}}, nil
+			}
+		}
+		reported := 0
+		w := newWorld(t, map[string]*sink{"192.0.2.1": s}, func(o *Options) {
+			o.RootCAs, o.Published, o.Policy = ca.pool, say(c.published), demand(c.ours)
+			o.Observe = func(TLSResult) { reported++ }
+		})
+		w.dns.Sign("a.example")
+		env := from("alice@example.org", "bob@a.example")
+		env.TLSOptional, env.RequireTLS = c.optional, c.req
+		if out := w.sendEnv(t.Context(), env, mailText)[0]; (out.Err == nil) != c.sent {
+			t.Errorf("%s: %+v", c.name, out)
+		}
+		if (reported > 0) == c.optional {
+			t.Errorf("%s: %d reports", c.name, reported)
+		}
+	}
+}
+
+// demand is a Policy of ours.
+func demand(l Level) Policy {
+	return func(context.Context, string, Host) (Requirement, error) {
+		return Requirement{Level: l, ID: "ours"}, nil
+	}
+}

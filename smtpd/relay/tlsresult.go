@@ -110,6 +110,10 @@ func (r *Relay) observeSession(c candidate, q Requirement, s *session, fail *fai
 	case fail == nil:
 		r.observe(c, q, s.conn.LocalAddr(), "", "")
 	case fail.tls != "":
-		r.observe(c, q, nil, fail.tls, tlsReason(fail.err))
+		reason := fail.err.Text
+		if fail.err.Cause != nil {
+			reason = tlsReason(fail.err.Cause)
+		}
+		r.observe(c, q, s.conn.LocalAddr(), fail.tls, reason)
 	}
 }

@@ -87,7 +87,11 @@ func FuzzParse(f *testing.F) {
 	f.Add("version: STSv1\r\nmode: enforce\r\nmx: *.example.net\r\nmax_age: 604800\r\n")
 	f.Add("version:STSv1\nmode:none\nmax_age:0")
 	f.Add("mx: \xff\nmx: *.*.example\nversion: STSv1\nmode: testing\nmax_age: 99999999999999999999\n")
+	f.Add("v=STSv1; id=20261125;")
 	f.Fuzz(func(t *testing.T, text string) {
+		if id, ok := RecordID([]string{text}); ok != validID(id) {
+			t.Errorf("id %q of %q", id, text)
+		}
 		p, err := Parse(text)
 		if err != nil {
 			return

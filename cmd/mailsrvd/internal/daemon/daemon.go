@@ -28,6 +28,7 @@ import (
 	"svc.plus/mailsrvd/imapd"
 	"svc.plus/mailsrvd/internal/acme"
 	"svc.plus/mailsrvd/internal/asuser"
+	"svc.plus/mailsrvd/internal/dns"
 	"svc.plus/mailsrvd/internal/listen"
 	"svc.plus/mailsrvd/internal/observe"
 	"svc.plus/mailsrvd/maildir"
@@ -70,6 +71,7 @@ type Daemon struct {
 	index    *index.Index         // nil: no cache
 	stores   *maildir.Stores
 	queue    *queue.Queue
+	resolver *dns.Resolver // of what lives through reloads
 	reports  *tlsrpt.Collector
 	bans     *ban.List
 
@@ -130,9 +132,10 @@ func (d *Daemon) build(ctx context.Context) error {
 	}
 	d.board = newSwitchboard(g)
 	d.registry.MustRegister(newKeyMetrics(d))
-	if d.reports, err = d.tlsReports(); err != nil {
-		return err
+	if d.resolver, err = dns.NewSystem(c.DNS.Resolver); err != nil {
+		return fmt.Errorf("%s: %w", c.Where("dns.resolver"), err)
 	}
+	d.reports = d.tlsReports()
 	d.checkLogins(ctx, c)
 	if d.queue, err = queue.Open(d.queueOptions()); err != nil {
 		return fmt.Errorf("%s: %w", c.Where("state_dir"), err)

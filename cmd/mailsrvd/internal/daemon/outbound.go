@@ -62,6 +62,9 @@ func (d *Daemon) deliverAgain(ctx context.Context, g *generation, env message.En
 		to.Address = a
 		env.Recipients = append(env.Recipients, to)
 	}
+	if env.User == "" {
+		c = d.forwarded(ctx, env, c)
+	}
 	return d.queue.Enqueue(ctx, env, c)
 }
 

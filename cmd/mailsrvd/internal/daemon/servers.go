@@ -38,7 +38,7 @@ func (d *Daemon) smtpOptions(mode smtpd.Mode) smtpd.Options {
 	o := smtpd.Options{
 		Mode: mode, Hostname: d.cfg.Hostname, Domains: d.cfg.Domains,
 		Router: d.board, Deliverer: d.board, Queue: d.queue, Report: d.queue.Report,
-		Room: d.board.room, SpoolDir: d.spoolDir(), Limits: d.smtpLimits(), Logger: d.log, Registerer: d.registry,
+		Room: d.board.room, Forwarded: d.forwarded, SpoolDir: d.spoolDir(), Limits: d.smtpLimits(), Logger: d.log, Registerer: d.registry,
 	}
 	if d.certs != nil && (mode == smtpd.MX || mode == smtpd.Submission) {
 		o.TLS = d.smtpTLS()

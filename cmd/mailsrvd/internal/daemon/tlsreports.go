@@ -6,26 +6,21 @@ import (
 	"path/filepath"
 
 	"svc.plus/mailsrvd/dkim"
-	"svc.plus/mailsrvd/internal/dns"
 	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/smtpd/relay/tlsrpt"
 )
 
 // tlsReports builds what counts and reports TLS with other servers. It lives
 // through reloads, and asks the live generation whether it shall.
-func (d *Daemon) tlsReports() (*tlsrpt.Collector, error) {
-	resolver, err := dns.NewSystem(d.cfg.DNS.Resolver)
-	if err != nil {
-		return nil, err
-	}
+func (d *Daemon) tlsReports() *tlsrpt.Collector {
 	return tlsrpt.New(tlsrpt.Options{
-		Dir: filepath.Join(d.cfg.StateDir, "tls-reports"), Hostname: d.cfg.Hostname, Resolver: resolver,
+		Dir: filepath.Join(d.cfg.StateDir, "tls-reports"), Hostname: d.cfg.Hostname, Resolver: d.resolver,
 		Settings: func() tlsrpt.Settings {
 			c := d.board.live.Load().cfg
 			return tlsrpt.Settings{On: c.TLSReports.Send && !c.Relay.Hold, Organization: c.ReportOrganization(), Contact: c.ReportContact()}
 		},
 		Mail: d.mailReport, Logger: d.log, Registerer: d.registry,
-	}), nil
+	})
 }
 
 // errUnsigned keeps a report back that its recipient would have to ignore (RFC

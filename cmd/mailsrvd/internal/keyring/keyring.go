@@ -75,7 +75,7 @@ func (k Key) Advice() string {
 	name := dkim.RecordName(k.Domain, k.Selector)
 	switch k.State {
 	case dkim.Waiting:
-		return "it signs as soon as the DNS has its record; add to the zone: " + dkim.ZoneLine(k.Domain, k.Selector, k.Key)
+		return "it signs as soon as the DNS has its record, which mailsrvd dkim show " + k.Domain + " prints"
 	case dkim.Retiring:
 		return fmt.Sprintf("leave its record %s in the DNS until %s, for mail that is on its way", name, k.Until.Local().Format(time.DateOnly))
 	case dkim.Spent:
