@@ -64,6 +64,9 @@ type Requirement struct {
 	Level Level
 	// Names are the certificate names that will do; none means the host's own.
 	Names []string
+	// ServerName is what the server is asked for (SNI, RFC 6066 section 3); empty
+	// means the host's name.
+	ServerName string
 	// Verify takes the place of the check against the root certificates, for
 	// DANE.
 	Verify func(tls.ConnectionState) error

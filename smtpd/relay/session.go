@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -207,7 +208,7 @@ func (s *session) handshake(ctx context.Context, q Requirement) *failure {
 	ctx, cancel := context.WithTimeout(ctx, s.r.o.Timeouts.TLS)
 	defer cancel()
 	cfg := &tls.Config{
-		ServerName: s.host, MinVersion: tls.VersionTLS12,
+		ServerName: cmp.Or(q.ServerName, s.host), MinVersion: tls.VersionTLS12,
 		// The check is q.verify's: opportunistic TLS wants none, and MTA-STS
 		// and DANE have rules of their own.
 		InsecureSkipVerify: true,

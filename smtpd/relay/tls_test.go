@@ -351,3 +351,19 @@ func demand(l Level) Policy {
 		return Requirement{Level: l, ID: "ours"}, nil
 	}
 }
+
+func TestTheServerIsAskedForAName(t *testing.T) {
+	ca := newAuthority(t)
+	for name, want := range map[string]string{"": "mx1.a.example", "real.b.example": "real.b.example"} {
+		asked := ""
+		s := newSink(t)
+		s.tls = ca.server("mx1.a.example")
+		s.tls.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) { asked = h.ServerName; return nil, nil }
+		w := newWorld(t, map[string]*sink{"192.0.2.1": s}, func(o *Options) {
+			o.Policy = func(context.Context, string, Host) (Requirement, error) { return Requirement{Level: Encrypted, ServerName: name}, nil }
+		})
+		if out := w.send(t, "bob@a.example")[0]; out.Err != nil || asked != want {
+			t.Errorf("asked for %q, want %q: %+v", asked, want, out)
+		}
+	}
+}

@@ -55,6 +55,7 @@ func Policy(r *dns.Resolver) relay.Policy {
 		}
 		a := authority{records: good, names: names(domain, h.Name, base)}
 		q.Level, q.Verify, q.ID = relay.Verified, a.verify, a.id()
+		q.ServerName = base // RFC 7672 section 8.1
 		return q, nil
 	}
 }

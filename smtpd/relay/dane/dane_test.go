@@ -215,6 +215,24 @@ func TestOnlyWhatDNSSECVouchesForCounts(t *testing.T) {
 	}
 }
 
+// TestAliasOfAHost: where a CNAME leads to a host with records of its own, that
+// name is asked for (RFC 7672 sections 2.2.3 and 8.1).
+func TestAliasOfAHost(t *testing.T) {
+	leaf := issue(t, nil, true, false, "real.b.example")
+	data := hex.EncodeToString(record(leaf, usageEE, publicKey, digest).Data)
+	f, err := dns.NewFake("mx.a.example CNAME real.b.example\nreal.b.example A 192.0.2.1\n_25._tcp.real.b.example TLSA 3 1 1 " + data + "\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"mx.a.example", "real.b.example", "_25._tcp.real.b.example"} {
+		f.Sign(name)
+	}
+	q, err := Policy(f.Resolver())(t.Context(), "a.example", relay.Host{Name: "mx.a.example", SecureMX: true})
+	if err != nil || q.Level != relay.Verified || q.ServerName != "real.b.example" {
+		t.Errorf("%+v, %v", q, err)
+	}
+}
+
 func TestRequirementsOfOtherRecordsAreOthers(t *testing.T) {
 	p, q := issue(t, nil, true, false, "mx.a.example"), issue(t, nil, true, false, "mx.a.example")
 	a := authority{[]dns.TLSA{record(p, usageEE, publicKey, digest)}, []string{"mx.a.example"}}
