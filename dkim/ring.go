@@ -103,16 +103,24 @@ type Turn struct {
 	Since    time.Time `json:"since"`
 }
 
-// Turns are the turns of rings by their Name, in order. A ring without turns is
+// Turns is which keys sign, as it is kept over restarts. A ring without turns is
 // at its first key.
-type Turns map[string][]Turn
+type Turns struct {
+	// Of has the turns of rings by their Name, in order.
+	Of map[string][]Turn `json:"turns"`
+	// Seen is when the record of a waiting key, by its name, was first found.
+	Seen map[string]time.Time `json:"seen,omitempty"`
+}
+
+// NewTurns has none.
+func NewTurns() Turns { return Turns{map[string][]Turn{}, map[string]time.Time{}} }
 
 // KeyState is what a key of a ring does at the moment.
 type KeyState string
 
 // The states, in the order of a key's life.
 const (
-	Waiting  KeyState = "waiting"  // for its record in the DNS
+	Waiting  KeyState = "waiting"  // for its record in the DNS, or for all to see it
 	Signing  KeyState = "signing"  // mail that is sent now
 	Retiring KeyState = "retiring" // its record is needed for mail on its way
 	Spent    KeyState = "spent"    // record and file may be removed
@@ -122,7 +130,8 @@ const (
 type KeyStatus struct {
 	RingKey
 	State KeyState
-	// Since is when a key began or ceased to sign; zero for what was never seen.
+	// Since is when a key began or ceased to sign, or when the record of a
+	// waiting one was first found; zero for what was never seen.
 	Since time.Time
 	// Until is when a retiring key is spent.
 	Until time.Time
@@ -131,11 +140,11 @@ type KeyStatus struct {
 // States tells the state of each key, in order. keep is how long a record is
 // needed after its key's last signature.
 func (r *Ring) States(turns Turns, now time.Time, keep time.Duration) []KeyStatus {
-	list := turns[r.Name()]
+	list := turns.Of[r.Name()]
 	signing := r.signing(list)
 	out := make([]KeyStatus, len(r.Keys))
 	for i, k := range r.Keys {
-		s := KeyStatus{RingKey: k, State: Waiting}
+		s := KeyStatus{RingKey: k, State: Waiting, Since: turns.Seen[RecordName(r.Domain, k.Selector)]}
 		switch {
 		case i == signing:
 			s.State, s.Since = Signing, since(list, k.Selector)
@@ -175,21 +184,39 @@ func since(list []Turn, selector string) time.Time {
 	return time.Time{}
 }
 
-// Advance gives the turn to the newest waiting key of which seen reports that
-// verifiers would use it, and tells whether there is one. It never goes back.
-func (r *Ring) Advance(turns Turns, now time.Time, seen func(RingKey) bool) bool {
-	signing := r.signing(turns[r.Name()])
+// Advance gives the turn to the newest waiting key whose record has been in the
+// DNS for settle: secondary servers, and who has asked too early, need a while to
+// know it. That is not waited for when the record of the key that signs is gone.
+// found asks the DNS. It never goes back, and tells whether it has changed turns.
+func (r *Ring) Advance(turns Turns, now time.Time, settle time.Duration, found func(RingKey) bool) (changed bool) {
+	now = now.UTC().Truncate(time.Second)
+	signing := r.signing(turns.Of[r.Name()])
+	if signing < len(r.Keys)-1 && !found(r.Keys[signing]) {
+		settle = 0
+	}
 	for i := len(r.Keys) - 1; i > signing; i-- {
-		if seen(r.Keys[i]) {
-			turns[r.Name()] = append(turns[r.Name()], Turn{r.Keys[i].Selector, now.UTC().Truncate(time.Second)})
+		name := RecordName(r.Domain, r.Keys[i].Selector)
+		first, seen := turns.Seen[name]
+		switch {
+		case !found(r.Keys[i]):
+			delete(turns.Seen, name)
+			changed = changed || seen
+			continue
+		case !seen:
+			first, changed = now, true
+			turns.Seen[name] = now
+		}
+		if now.Sub(first) >= settle {
+			delete(turns.Seen, name)
+			turns.Of[r.Name()] = append(turns.Of[r.Name()], Turn{r.Keys[i].Selector, now})
 			return true
 		}
 	}
-	return false
+	return changed
 }
 
 // Current is the identity that signs.
 func (r *Ring) Current(turns Turns) Identity {
-	k := r.Keys[r.signing(turns[r.Name()])]
+	k := r.Keys[r.signing(turns.Of[r.Name()])]
 	return Identity{Domain: r.Domain, Selector: k.Selector, Key: k.Key}
 }

@@ -60,14 +60,14 @@ func TestARingFindsItsKeysAndNoOthers(t *testing.T) {
 		}
 	}
 	r := open(t, path)
-	if got := states(r, nil, ringStart); got != "default=signing e20261125=waiting e20261125b=waiting e20261201=waiting" {
+	if got := states(r, NewTurns(), ringStart); got != "default=signing e20261125=waiting e20261125b=waiting e20261201=waiting" {
 		t.Error(got)
 	}
 	if r.Name() != "default._domainkey.example.org" || r.Keys[1].Path != path+".e20261125" {
 		t.Errorf("%s, %+v", r.Name(), r.Keys[1])
 	}
 	os.Remove(path)
-	if got := states(open(t, path), nil, ringStart); !strings.HasPrefix(got, "e20261125=signing") {
+	if got := states(open(t, path), NewTurns(), ringStart); !strings.HasPrefix(got, "e20261125=signing") {
 		t.Errorf("without the first: %s", got)
 	}
 	if _, err := OpenRing("example.org", "x", filepath.Join(t.TempDir(), "none.key")); err == nil {
@@ -82,7 +82,7 @@ func TestARingFindsItsKeysAndNoOthers(t *testing.T) {
 // TestTheLifeOfKeys walks two rotations through.
 func TestTheLifeOfKeys(t *testing.T) {
 	path := ringDir(t, Ed25519)
-	turns, now := Turns{}, ringStart
+	turns, now := NewTurns(), ringStart
 	next := func() string {
 		t.Helper()
 		s, alg, err := open(t, path).NextSelector(now)
@@ -106,19 +106,32 @@ func TestTheLifeOfKeys(t *testing.T) {
 	}
 	first := next()
 	expect("made", "default=signing "+first+"=waiting")
-	if open(t, path).Advance(turns, now, inDNS("default")) {
-		t.Error("a turn without a record")
+	advance := func(what string, changed bool, names ...string) {
+		t.Helper()
+		if open(t, path).Advance(turns, now, 15*time.Minute, inDNS(names...)) != changed {
+			t.Errorf("%s: changed %v, want %v", what, !changed, changed)
+		}
 	}
-	now = now.Add(time.Hour)
-	if !open(t, path).Advance(turns, now, inDNS("default", first)) {
-		t.Error("no turn with a record")
+	advance("no record", false, "default")
+	advance("a record", true, "default", first)
+	if s := open(t, path).States(turns, now, time.Hour)[1]; s.State != Waiting || s.Since != now {
+		t.Errorf("%+v", s)
 	}
+	now = now.Add(10 * time.Minute)
+	advance("for ten minutes", false, "default", first)
+	advance("gone again", true, "default")
+	now = now.Add(10 * time.Minute)
+	advance("back", true, "default", first)
+	expect("not for long enough", "default=signing "+first+"=waiting")
+	now = now.Add(15 * time.Minute)
+	advance("for long enough", true, "default", first)
 	expect("in the DNS", "default=retiring "+first+"=signing")
 	if s := open(t, path).States(turns, now, time.Hour)[0]; s.Until != now.Add(time.Hour) || s.Since != now {
 		t.Errorf("%+v", s)
 	}
-	if open(t, path).Advance(turns, now, inDNS("default", first)) {
-		t.Error("turned again")
+	advance("and then", false, "default", first)
+	if len(turns.Seen) > 0 {
+		t.Errorf("left: %v", turns.Seen)
 	}
 	now = now.Add(8 * 24 * time.Hour)
 	expect("a week later", "default=spent "+first+"=signing")
@@ -127,8 +140,14 @@ func TestTheLifeOfKeys(t *testing.T) {
 	if third != second+"b" {
 		t.Errorf("the second of a day is %s after %s", third, second)
 	}
-	open(t, path).Advance(turns, now, inDNS(third, second))
+	advance("two records", true, first, third, second)
+	now = now.Add(time.Hour)
+	advance("two records for an hour", true, first, third, second)
 	expect("one is passed over", fmt.Sprintf("default=spent %s=retiring %s=retiring %s=signing", first, second, third))
+	fourth := next()
+	advance("the record of the one that signs is gone", true, fourth)
+	expect("no time to lose", fmt.Sprintf("default=spent %s=retiring %s=retiring %s=retiring %s=signing", first, second, third, fourth))
+	os.Remove(path + "." + fourth)
 	os.Remove(path)
 	os.Remove(path + "." + third)
 	expect("the newest is lost", fmt.Sprintf("%s=signing %s=waiting", first, second))
@@ -158,24 +177,26 @@ func TestNextSelectors(t *testing.T) {
 
 func TestTurnsAreKept(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dkim.json")
-	if turns, err := LoadTurns(path); err != nil || turns == nil || len(turns) != 0 {
+	if turns, err := LoadTurns(path); err != nil || turns.Of == nil || turns.Seen == nil || len(turns.Of) != 0 {
 		t.Fatal(turns, err)
 	}
-	want := Turns{"a._domainkey.b": {{"r20261125", ringStart}, {"r20261126", ringStart.Add(time.Hour)}}}
+	want := NewTurns()
+	want.Of["a._domainkey.b"] = []Turn{{"r20261125", ringStart}, {"r20261126", ringStart.Add(time.Hour)}}
+	want.Seen["c._domainkey.b"] = ringStart
 	if err := want.Save(path); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := LoadTurns(path); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Error(got, err)
 	}
-	for _, text := range []string{"", "{", `{"version":2}`, `[]`} {
+	for _, text := range []string{"", "{", `{"version":2}`, `[]`, `{"version":1,"turns":null}`} {
 		os.WriteFile(path, []byte(text), 0o600)
-		if got, err := LoadTurns(path); err == nil || got == nil {
+		if got, err := LoadTurns(path); err == nil || got.Of == nil || got.Seen == nil {
 			t.Errorf("%q: %v, %v", text, got, err)
 		}
 	}
 	os.WriteFile(path, []byte(`{"version":1}`), 0o600)
-	if got, err := LoadTurns(path); err != nil || got == nil {
+	if got, err := LoadTurns(path); err != nil || got.Of == nil || got.Seen == nil {
 		t.Error(got, err)
 	}
 }

@@ -14,10 +14,11 @@ import (
 
 // turnsFile is the form of the file:
 //
-//	{"version":1,"turns":{"default._domainkey.svc.plus":[{"selector":"r20261125","since":"2026-11-25T10:00:00Z"}]}}
+//	{"version":1,"turns":{"default._domainkey.svc.plus":[{"selector":"r20261125","since":"2026-11-25T10:00:00Z"}]},
+//	 "seen":{"r20261201._domainkey.svc.plus":"2026-12-01T10:00:00Z"}}
 type turnsFile struct {
-	Version int   `json:"version"`
-	Turns   Turns `json:"turns"`
+	Version int `json:"version"`
+	Turns
 }
 
 const turnsVersion = 1
@@ -27,21 +28,21 @@ const turnsVersion = 1
 func LoadTurns(path string) (Turns, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Turns{}, nil
+		return NewTurns(), nil
 	}
 	if err != nil {
-		return Turns{}, fmt.Errorf("reading which DKIM keys sign: %w", err)
+		return NewTurns(), fmt.Errorf("reading which DKIM keys sign: %w", err)
 	}
 	defer f.Close()
-	var t turnsFile
+	t := turnsFile{Turns: NewTurns()}
 	if err := json.NewDecoder(io.LimitReader(f, 16<<20)).Decode(&t); err != nil {
-		return Turns{}, fmt.Errorf("reading which DKIM keys sign, %s: %w", path, err)
+		return NewTurns(), fmt.Errorf("reading which DKIM keys sign, %s: %w", path, err)
 	}
 	if t.Version != turnsVersion {
-		return Turns{}, fmt.Errorf("%s is of version %d", path, t.Version)
+		return NewTurns(), fmt.Errorf("%s is of version %d", path, t.Version)
 	}
-	if t.Turns == nil {
-		t.Turns = Turns{}
+	if t.Of == nil || t.Seen == nil { // null, by another hand
+		return NewTurns(), fmt.Errorf("%s has no turns", path)
 	}
 	return t.Turns, nil
 }

@@ -217,9 +217,6 @@ func dkimRecords(c *config.Config, domain string) ([]dkimRecord, error) {
 			Domain: k.Domain, Selector: k.Selector, Algorithm: string(k.Key.Algorithm()), State: string(k.State), Since: k.Since, Until: k.Until, File: k.Path,
 			Name: dkim.RecordName(k.Domain, k.Selector), Value: dkim.Record(k.Key), Zone: dkim.ZoneLine(k.Domain, k.Selector, k.Key), advice: k.Advice(),
 		}
-		if k.State == dkim.Waiting {
-			r.advice = "it signs as soon as the DNS has this record"
-		}
 		records = append(records, r)
 	}
 	return records, nil

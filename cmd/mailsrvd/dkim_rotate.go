@@ -22,8 +22,9 @@ func (a *app) dkimRotateCommand() *cobra.Command {
 		Short: "Make the next DKIM key, which takes over by itself",
 		Long: `rotate makes a new key for each [[dkim]] of DOMAIN, of the same algorithm and
 under a new selector, and prints the line for the DNS zone. The running daemon
-asks the DNS every minute; when the record is there, it signs with the new key.
-Until then the old one goes on signing. mailsrvd dkim show tells how far it is,
+asks the DNS every minute; when the record has been there for 15 minutes, so that
+all servers of the zone know it, it signs with the new key. Until then the old
+one goes on signing. mailsrvd dkim show tells how far it is,
 and when the old record may leave the DNS: mail under way is signed with it.
 
 The new file stands beside the old one, its selector at the end of the name; the

@@ -360,7 +360,9 @@ func TestTheServerIsAskedForAName(t *testing.T) {
 		s.tls = ca.server("mx1.a.example")
 		s.tls.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) { asked = h.ServerName; return nil, nil }
 		w := newWorld(t, map[string]*sink{"192.0.2.1": s}, func(o *Options) {
-			o.Policy = func(context.Context, string, Host) (Requirement, error) { return Requirement{Level: Encrypted, ServerName: name}, nil }
+			o.Policy = func(context.Context, string, Host) (Requirement, error) {
+				return Requirement{Level: Encrypted, ServerName: name}, nil
+			}
 		})
 		if out := w.send(t, "bob@a.example")[0]; out.Err != nil || asked != want {
 			t.Errorf("asked for %q, want %q: %+v", asked, want, out)

@@ -71,16 +71,18 @@ func (d *Daemon) turnKeys(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	turned := false
+	changed := false
 	for _, r := range rings {
 		before := r.Current(d.turns).Selector
-		if g.cfg.Relay.Hold || !r.Advance(d.turns, time.Now(), func(k dkim.RingKey) bool { return d.published(ctx, r.Domain, k) }) {
+		if g.cfg.Relay.Hold || !r.Advance(d.turns, time.Now(), keyring.Settle, func(k dkim.RingKey) bool { return d.published(ctx, r.Domain, k) }) {
 			continue
 		}
-		turned = true
-		d.log.Info("another DKIM key signs", "domain", r.Domain, "selector", r.Current(d.turns).Selector, "before", before)
+		changed = true
+		if now := r.Current(d.turns).Selector; now != before {
+			d.log.Info("another DKIM key signs", "domain", r.Domain, "selector", now, "before", before)
+		}
 	}
-	if turned {
+	if changed {
 		if err := d.turns.Save(keyring.TurnsFile(d.cfg)); err != nil {
 			d.log.Warn("which DKIM keys sign is forgotten by the next start", "err", err)
 		}

@@ -37,6 +37,10 @@ func Keep(c *config.Config) time.Duration {
 	return max(c.Queue.MaxAge, 5*24*time.Hour) + 2*24*time.Hour
 }
 
+// Settle is how long a record has been in the DNS before its key signs, so that
+// no verifier asks a server that does not know it yet.
+const Settle = 15 * time.Minute
+
 // Key is a key of a domain with its state.
 type Key struct {
 	dkim.KeyStatus
@@ -75,7 +79,10 @@ func (k Key) Advice() string {
 	name := dkim.RecordName(k.Domain, k.Selector)
 	switch k.State {
 	case dkim.Waiting:
-		return "it signs as soon as the DNS has its record, which mailsrvd dkim show " + k.Domain + " prints"
+		if !k.Since.IsZero() {
+			return "its record is in the DNS; it signs from " + k.Since.Add(Settle).Local().Format(time.TimeOnly) + " on"
+		}
+		return fmt.Sprintf("it signs when its record, which mailsrvd dkim show %s prints, has been in the DNS for %d minutes", k.Domain, Settle/time.Minute)
 	case dkim.Retiring:
 		return fmt.Sprintf("leave its record %s in the DNS until %s, for mail that is on its way", name, k.Until.Local().Format(time.DateOnly))
 	case dkim.Spent:
