@@ -25,6 +25,7 @@ type Config struct {
 	Mail       Mail
 	LDA        LDA
 	Quota      Quota
+	Index      Index
 	Submission Submission
 	IMAP       IMAP
 	DKIM       []DKIM
@@ -52,6 +53,7 @@ func (c *Config) sections() []section {
 		c.Mail.section(),
 		c.LDA.section(),
 		c.Quota.section(),
+		c.Index.section(),
 		c.Submission.section(),
 		c.IMAP.section(), c.IMAP.userSection(),
 		dkimSection(&c.DKIM),

@@ -62,6 +62,12 @@ quota_full_tempfail = true
 [quota]
 storage = "2GiB"
 messages = 5000
+[index]
+enabled = false
+full_text = false
+max_bytes = "2GiB"
+idle_time = "7m"
+idle_memory = "12MB"
 [submission]
 check_sender = false
 senders_file = "sf"
@@ -171,6 +177,7 @@ format = "json"
 		{c.Mail, Mail{"/var/mail/%u", "g", 1 << 20, 500, "-"}},
 		{c.LDA, LDA{true, true, true, true}},
 		{c.Quota, Quota{2 << 30, 5000}},
+		{c.Index, Index{false, false, 2 << 30, 7 * time.Minute, 12_000_000}}, {c.Index.IdleMessages(), 100_000},
 		{c.Submission, Submission{false, "/e/sf"}},
 		{fmt.Sprint(c.IMAP), "{/ 45m0s [COMPRESS=DEFLATE] 1m0s 50s 16384 32768 2048 50 60 9 11 [{alice [MOVE]}]}"},
 		{fmt.Sprint(c.IMAP.DisableFor()), "map[alice:[MOVE]]"},

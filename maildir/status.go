@@ -3,6 +3,8 @@ package maildir
 import (
 	"context"
 	"errors"
+
+	"svc.plus/mailsrvd/maildir/index"
 )
 
 // Status is what STATUS asks of a folder (RFC 9051 section 6.3.11).
@@ -38,8 +40,29 @@ func (s *Store) Status(ctx context.Context, name string, size bool) (Status, err
 	return st, err
 }
 
+// totalSize adds up the sizes of all messages, and of those with \Deleted. What
+// neither name nor uidlist tells is read once, on all processors, for the cache.
 func (m *Mailbox) totalSize(ctx context.Context) (all, deleted int64, err error) {
-	for _, msg := range m.Messages() {
+	messages := m.Messages()
+	var unknown []UID
+	for _, msg := range messages {
+		if _, ok, err := m.knownSize(msg.UID); !ok && err == nil {
+			unknown = append(unknown, msg.UID)
+		}
+	}
+	if _, err := m.Fill(ctx, unknown, nil); err != nil {
+		return 0, 0, err
+	}
+	err = m.Rows(unknown, func(i int, row index.Row, ok bool) error {
+		if ok {
+			m.noteSize(unknown[i], row.Size())
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, msg := range messages {
 		size, err := m.Size(ctx, msg.UID)
 		if err != nil && !errors.Is(err, ErrExpunged) {
 			return 0, 0, err

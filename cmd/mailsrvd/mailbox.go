@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -18,9 +19,10 @@ func (a *app) mailboxCommand() *cobra.Command {
 		Use:   "mailbox",
 		Short: "Look into users' mailboxes",
 		Long: `These commands read a user's Maildir with the user's own rights, so they run as
-root, as the daemon's user, or as the user. A running server is not disturbed.`,
+root, as the daemon's user, or as the user. A running server is not disturbed.
+reindex alone is work for the daemon.`,
 	}
-	c.AddCommand(a.mailboxListCommand(), a.mailboxStatusCommand())
+	c.AddCommand(a.mailboxListCommand(), a.mailboxStatusCommand(), a.mailboxCheckCommand(), a.mailboxReindexCommand())
 	return c
 }
 
@@ -44,7 +46,7 @@ func (a *app) mailboxListCommand() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			folders := []maildir.Folder{}
-			err := a.withStore(cmd.Context(), args[0], func(s *maildir.Store) (err error) {
+			err := a.withStore(cmd.Context(), args[0], nil, func(s *maildir.Store) (err error) {
 				folders, err = s.Folders(cmd.Context())
 				return err
 			})
@@ -73,7 +75,7 @@ func (a *app) mailboxStatusCommand() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			lines := []folderStatus{}
-			err := a.withStore(cmd.Context(), args[0], func(s *maildir.Store) (err error) {
+			err := a.withStore(cmd.Context(), args[0], nil, func(s *maildir.Store) (err error) {
 				lines, err = folderStatuses(cmd.Context(), s)
 				return err
 			})
@@ -114,8 +116,9 @@ func folderStatuses(ctx context.Context, s *maildir.Store) ([]folderStatus, erro
 	return lines, errors.Join(errs...)
 }
 
-// withStore opens the Maildir of a user for one piece of work.
-func (a *app) withStore(ctx context.Context, user string, fn func(*maildir.Store) error) error {
+// withStore opens the Maildir of a user for one piece of work. log gets what the
+// storage notices; it may be nil.
+func (a *app) withStore(ctx context.Context, user string, log *slog.Logger, fn func(*maildir.Store) error) error {
 	c, err := a.config()
 	if err != nil {
 		return err
@@ -130,7 +133,7 @@ func (a *app) withStore(ctx context.Context, user string, fn func(*maildir.Store
 	} else if err != nil {
 		return err
 	}
-	stores := maildir.NewStores(maildir.Options{Separator: c.IMAP.Separator[0], Hostname: c.Hostname, NoInotify: true})
+	stores := maildir.NewStores(maildir.Options{Separator: c.IMAP.Separator[0], Hostname: c.Hostname, Logger: log, NoInotify: true})
 	defer stores.Close()
 	return fn(stores.Store(account.Owner, account.MaildirPath(c.Mail.Location)))
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -466,6 +467,47 @@ func TestMessageIsFollowed(t *testing.T) {
 	for _, want := range []string{items[0].ID, "friend@example.net", "held", items[0].Envelope.Trace, "Working."} {
 		if err != nil || !strings.Contains(string(b), want) {
 			t.Errorf("status page: %v, no %q in\n%s", err, want, b)
+		}
+	}
+}
+
+// TestMailboxesAreReindexedAndChecked by their commands.
+func TestMailboxesAreReindexedAndChecked(t *testing.T) {
+	tr := startDev(t, nil)
+	for range 3 {
+		if err := tr.outside(t, "both@"+dev.Domain); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, stdout, stderr := tr.command(t, "", "mailbox", "reindex", "--all", "--json")
+	var done []admin.Reindexed
+	if err := json.Unmarshal([]byte(stdout), &done); err != nil || code != 0 || len(done) != 2 || done[0].Messages != 4 || done[0].Folders != 1 {
+		t.Errorf("exit %d: %s%s %v", code, stdout, stderr, err)
+	}
+	if code, _, stderr := tr.command(t, "", "mailbox", "reindex", "nobody"); code != 1 || !strings.Contains(stderr, "no such user") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	if code, stdout, stderr := tr.command(t, "", "mailbox", "check", "alice"); code != 0 || !strings.Contains(stdout, "1 folders, 4 messages, 0 faults") {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	}
+	if err := tr.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, _ := tr.command(t, "", "mailbox", "reindex", "alice"); code != 69 {
+		t.Errorf("without a daemon: exit %d", code)
+	}
+	box := filepath.Join(tr.Dir, "home/alice/Maildir")
+	files, err := filepath.Glob(box + "/*/*S=*")
+	if err != nil || len(files) != 4 {
+		t.Fatalf("%q, %v", files, err)
+	}
+	if err := errors.Join(os.Truncate(files[0], 10), os.WriteFile(box+"/dovecot-uidlist", []byte("garbage\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr = tr.command(t, "", "mailbox", "check", "alice")
+	for _, want := range []string{"has 10 bytes", "uidlist", "1 folders, 4 messages, "} {
+		if code != 1 || !strings.Contains(stdout, want) {
+			t.Errorf("exit %d, no %q in\n%s%s", code, want, stdout, stderr)
 		}
 	}
 }

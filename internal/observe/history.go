@@ -108,8 +108,10 @@ type remember struct {
 	prefix  string
 }
 
-// Enabled implements slog.Handler.
-func (m *remember) Enabled(ctx context.Context, l slog.Level) bool { return m.next.Enabled(ctx, l) }
+// Enabled implements slog.Handler: what is remembered need not be written.
+func (m *remember) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelInfo || m.next.Enabled(ctx, l)
+}
 
 // Handle implements slog.Handler. Lines below Info are not remembered: they
 // would push out all others.
@@ -121,6 +123,9 @@ func (m *remember) Handle(ctx context.Context, r slog.Record) error {
 			return true
 		})
 		m.history.add(kept)
+	}
+	if !m.next.Enabled(ctx, r.Level) {
+		return nil
 	}
 	return m.next.Handle(ctx, r)
 }

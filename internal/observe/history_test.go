@@ -74,6 +74,18 @@ func TestHistoryKeepsGroupsApartAndValuesShort(t *testing.T) {
 	}
 }
 
+func TestHistoryRemembersWhatIsNotWritten(t *testing.T) {
+	h := NewHistory(10)
+	var b strings.Builder
+	log := slog.New(h.Handler(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	log.Debug("d")
+	log.Info("i")
+	log.Warn("w")
+	if got := texts(h.Last(0, func(Record) bool { return true })); got != "w,i" || strings.Contains(b.String(), "msg=i") || !strings.Contains(b.String(), "msg=w") {
+		t.Errorf("remembered %s, written %s", got, b.String())
+	}
+}
+
 // Loggers that share their first fields must not write into each other's.
 func TestHistoryIsSafeForManyLoggers(t *testing.T) {
 	h, log := remembered(1000)

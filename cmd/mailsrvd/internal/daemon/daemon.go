@@ -120,7 +120,7 @@ func (d *Daemon) build(ctx context.Context) error {
 	c := d.cfg
 	d.registry.MustRegister(d.zoneFindings())
 	d.openIndex()
-	d.stores = maildir.NewStores(maildir.Options{Separator: c.IMAP.Separator[0], Hostname: c.Hostname, Limits: d.quota, Logger: d.log, Registerer: d.registry, Index: d.index})
+	d.stores = maildir.NewStores(maildir.Options{Separator: c.IMAP.Separator[0], Hostname: c.Hostname, Limits: d.quota, Logger: d.log, Registerer: d.registry, Index: d.index, IdleFor: c.Index.IdleTime, IdleMessages: c.Index.IdleMessages()})
 	var err error
 	if d.bans, err = ban.Open(d.banOptions()); err != nil {
 		return err

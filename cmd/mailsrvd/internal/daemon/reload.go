@@ -106,6 +106,7 @@ func needRestart(old, c *config.Config) []string {
 		{"tls.min_version", old.TLS.MinVersion(), c.TLS.MinVersion()},
 		{"mail.location", old.Mail.Location, c.Mail.Location},
 		{"mail.message_size_limit", old.Mail.MessageSizeLimit, c.Mail.MessageSizeLimit},
+		{"[index]", old.Index, c.Index},
 		{"[imap]", old.IMAP, c.IMAP},
 		{"[queue]", old.Queue, c.Queue},
 		{"[inbound]", old.Inbound, c.Inbound},

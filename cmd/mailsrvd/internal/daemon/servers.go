@@ -128,6 +128,7 @@ func (d *Daemon) buildControl() {
 	}))
 	maps.Copy(handlers, admin.BanHandlers(d.bans))
 	maps.Copy(handlers, admin.TraceHandlers(d.o.History))
+	maps.Copy(handlers, admin.ReindexHandlers(d.reindex))
 	ctl := control.New(control.Options{Handlers: handlers, Logger: d.log})
 	handover := func(ctx context.Context, c *control.Call) (any, error) {
 		return d.board.live.Load().agent.Handover(lda.HandoverOptions{
