@@ -28,6 +28,77 @@ cv, results, comment = dkim.arc_verify(sys.stdin.buffer.read(), dnsfunc=txt)
 print((cv or b"ended").decode(), comment, results[0]["aar-value"].decode() if results else "")
 `
 
+// fromOutside lets others than this host reach port 25: only their mail is
+// judged.
+func fromOutside(t *testing.T, site *dev.Site) {
+	t.Helper()
+	edit(t, site.Config, `mx          = "`, `mx = ["192.0.2.200:25", "`)
+	edit(t, site.Config, "\nsubmission ", "]\nsubmission ")
+}
+
+// client is one of a stranger at 192.0.2.7.
+func (n *internet) client() *smtp.Client {
+	n.t.Helper()
+	var conn net.Conn
+	var err error
+	n.there.Do(func() {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("192.0.2.7")}}
+		conn, err = d.Dial("tcp", "192.0.2.200:25")
+	})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	c := smtp.NewClient(conn)
+	n.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// sealByDkimpy puts dkimpy's ARC set before the message on standard input.
+const sealByDkimpy = `
+import sys, dkim
+msg = sys.stdin.buffer.read()
+domain = sys.argv[2].encode()
+sets = dkim.arc_sign(msg, b"s", domain, open(sys.argv[1], "rb").read(), b"mx." + domain, linesep=b"\r\n")
+sys.stdout.buffer.write(b"".join(s if s.endswith(b"\n") else s + b"\r\n" for s in sets) + msg)
+`
+
+// TestTrustedSealersThroughTheDaemon: two lists hand on mail of an author whose
+// policy is to reject, sealed by dkimpy; one of them is trusted.
+func TestTrustedSealersThroughTheDaemon(t *testing.T) {
+	if exec.Command("/usr/bin/python3", "-c", "import dkim, authres").Run() != nil {
+		t.Skip("missing: dkimpy with authres (Debian packages python3-dkim, python3-authres)")
+	}
+	n := newInternet(t, "", "list")
+	key, err := dkim.GenerateKey(dkim.RSA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "key")
+	if err := key.WriteFile(file); err != nil {
+		t.Fatal(err)
+	}
+	n.add(dkim.ZoneLine("list.example", "s", key) + "\n" + dkim.ZoneLine("other.example", "s", key) + "\n_dmarc.author.example TXT \"v=DMARC1; p=reject\"\nauthor.example TXT \"v=spf1 -all\"\n")
+	o := n.startOutgoing("[inbound]\ndmarc = \"reject\"\narc_trusted = \"list.example\"\n", func(site *dev.Site) { fromOutside(t, site) })
+	for domain, trusted := range map[string]bool{"list.example": true, "other.example": false} {
+		cmd := exec.Command("/usr/bin/python3", "-c", sealByDkimpy, file, domain)
+		cmd.Stdin = strings.NewReader("Authentication-Results: mx." + domain + "; dkim=pass header.d=author.example; dmarc=pass header.from=author.example\r\n" +
+			"From: Ann <ann@author.example>\r\nTo: list@" + domain + "\r\nSubject: [list] by " + domain + "\r\nDate: Wed, 25 Nov 2026 03:47:32 +0000\r\nMessage-ID: <1@author.example>\r\n\r\nhello\r\n")
+		sealed, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = n.client().SendMail("bounces@"+domain, []string{"alice@" + dev.Domain}, strings.NewReader(string(sealed)))
+		got := o.with(t, "alice", "Subject: [list] by "+domain)
+		if trusted && (err != nil || got != 1 || o.with(t, "alice", "dmarc=fail (p=reject dis=none arc=list.example)") != 1 || o.with(t, "alice", "arc=pass (i=1 by list.example)") != 1) {
+			t.Errorf("%s: %v, %d messages: %q", domain, err, got, o.mailbox(t, "alice"))
+		}
+		if !trusted && (err == nil || !strings.Contains(err.Error(), "asks to reject") || got != 0) {
+			t.Errorf("%s: %v, %d messages", domain, err, got)
+		}
+	}
+	o.await(t, "arc=pass dmarc=fail")
+}
+
 // TestForwardedMailIsSealed: a signed message from outside, to an alias that
 // leads to another server, arrives at that server with an ARC set that tells
 // what we have seen of it.
@@ -47,8 +118,7 @@ func TestForwardedMailIsSealed(t *testing.T) {
 	}
 	n.add(dkim.ZoneLine("author.example", "a", key) + "\n_dmarc.author.example TXT \"v=DMARC1; p=reject\"\nauthor.example TXT \"v=spf1 ip4:192.0.2.7 -all\"\n")
 	o := n.startOutgoing("", func(site *dev.Site) {
-		edit(t, site.Config, `mx          = "`, `mx = ["192.0.2.200:25", "`)
-		edit(t, site.Config, "\nsubmission ", "]\nsubmission ")
+		fromOutside(t, site)
 		// Only RSA keys seal.
 		file := filepath.Join(site.Dir, "dkim", dev.Domain+"."+dev.Selector+".key")
 		if err := errors.Join(os.Remove(file), key.WriteFile(file)); err != nil {
@@ -67,17 +137,7 @@ func TestForwardedMailIsSealed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var conn net.Conn
-	n.there.Do(func() {
-		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("192.0.2.7")}}
-		conn, err = d.Dial("tcp", "192.0.2.200:25")
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := smtp.NewClient(conn)
-	defer c.Close()
-	if err := c.SendMail("ann@author.example", []string{"elsewhere@" + dev.Domain, "both-ways@" + dev.Domain}, strings.NewReader(string(head)+text)); err != nil {
+	if err := n.client().SendMail("ann@author.example", []string{"elsewhere@" + dev.Domain, "both-ways@" + dev.Domain}, strings.NewReader(string(head)+text)); err != nil {
 		t.Fatal(err)
 	}
 	for _, to := range []string{"bob@good.example", "eve@good.example"} {
