@@ -23,6 +23,8 @@ func TestDANEWithUnbound(t *testing.T) {
 		return text
 	}
 	zone := host("right.example", own) + host("none.example", "") + host("wrong.example", wrong) + host("changed.example", "3 1 1 "+strings.Repeat("cd", 32)) +
+		// No MX: the domain is its own host.
+		fmt.Sprintf("implicit.example. A %[1]s\n_25._tcp.implicit.example. TLSA %[2]s\nimplicit-wrong.example. A %[1]s\n_25._tcp.implicit-wrong.example. TLSA %[3]s\n", foreignMX, own, wrong) +
 		// The host is in a zone that nobody signed.
 		"away.example. MX 10 mx.plain.\n"
 	signed, anchor := peertest.SignZone(t, "example.", zone)
@@ -38,6 +40,8 @@ func TestDANEWithUnbound(t *testing.T) {
 		{"none.example", " verified=none "},
 		{"wrong.example", "no certificate of the server matches its TLSA records"},
 		{"changed.example", "Cannot look up the TLSA records of mx.changed.example"},
+		{"implicit.example", " verified=dane "},
+		{"implicit-wrong.example", "no certificate of the server matches its TLSA records"},
 		{"away.example", " verified=none "},
 		{"unsigned.plain", " verified=none "},
 	}

@@ -136,6 +136,18 @@ func TestTLSAIsSecureOnlyWhenSigned(t *testing.T) {
 	}
 }
 
+func TestAbsenceIsSecureOnlyWhenSigned(t *testing.T) {
+	f := fake(t)
+	for _, signed := range []bool{false, true} {
+		_, err := f.Resolver().MX(t.Context(), "noaddr.example.org")
+		var e *Error
+		if !errors.As(err, &e) || !errors.Is(err, ErrNotFound) || e.Secure != signed {
+			t.Errorf("%+v, want Secure %v", e, signed)
+		}
+		f.Sign("noaddr.example.org")
+	}
+}
+
 func TestADBitCountsOnlyFromThisHost(t *testing.T) {
 	for server, want := range map[string]bool{
 		"127.0.0.1:53": true, "127.0.0.53:53": true, "[::1]:53": true,

@@ -27,6 +27,8 @@ type Error struct {
 	// NoName is set with ErrNotFound where the name has no records of any type
 	// (NXDOMAIN), and not only none of this type.
 	NoName bool
+	// Secure says, with ErrNotFound, that DNSSEC vouches for the absence.
+	Secure bool
 	// Cause is what the network or the resolver said; it may be nil.
 	Cause error
 }

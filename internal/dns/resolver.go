@@ -133,7 +133,7 @@ func (r *Resolver) ask(ctx context.Context, k key) (records, error) {
 	now := time.Now()
 	rec, ttl := extract(rep, q)
 	if len(rec.rrs) == 0 {
-		err := &Error{Name: k.name, Type: typeName(k.qtype), Err: ErrNotFound, NoName: rep.msg.Rcode == mdns.RcodeNameError}
+		err := &Error{Name: k.name, Type: typeName(k.qtype), Err: ErrNotFound, NoName: rep.msg.Rcode == mdns.RcodeNameError, Secure: rec.secure}
 		r.cache.put(&entry{key: k, err: err, expires: now.Add(negativeTTL(rep.msg))})
 		return records{}, err
 	}

@@ -29,7 +29,8 @@ func (l Level) String() string {
 type Host struct {
 	// Name is the host's, as A-labels; an address literal has its text here.
 	Name string
-	// SecureMX says that DNSSEC vouches for the MX record that named it.
+	// SecureMX says that DNSSEC vouches for the MX record that named it, or for
+	// there being none, so that the domain itself is the host.
 	SecureMX bool
 }
 

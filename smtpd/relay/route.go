@@ -92,7 +92,8 @@ func (r *Relay) route(ctx context.Context, domain string) ([]hop, *failure) {
 	case errors.As(err, &missing) && missing.NoName:
 		return nil, ours("", 550, 1, 2, "The domain %s does not exist", domain)
 	case errors.Is(err, dns.ErrNotFound):
-		return []hop{{Host: Host{Name: name}, port: r.o.Port, domain: name}}, nil // implicit MX
+		secure := missing != nil && missing.Secure
+		return []hop{{Host: Host{Name: name, SecureMX: secure}, port: r.o.Port, domain: name}}, nil // implicit MX
 	}
 	return nil, &failure{err: status.Wrap(err, 451, 4, 3, "Cannot look up the mail exchangers of "+domain+" at present")}
 }

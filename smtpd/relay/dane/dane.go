@@ -1,11 +1,10 @@
 // Package dane authenticates mail exchangers by TLSA records (DANE for SMTP, RFC
 // 7672), as a relay.Policy.
 //
-// Only what DNSSEC vouches for counts: the MX records, the addresses of the host
-// and the TLSA records, each with the AD bit of a validating resolver on this
-// host (dns.Answer.Secure). Without such a resolver the policy never says
-// anything. A domain without MX records gets none either; its mail goes by
-// opportunistic TLS.
+// Only what DNSSEC vouches for counts: the MX records or their absence, the
+// addresses of the host and the TLSA records, each with the AD bit of a validating
+// resolver on this host (dns.Answer.Secure). Without such a resolver the policy
+// never says anything.
 //
 // Usages 2 (DANE-TA) and 3 (DANE-EE) are followed; 0 and 1 are unusable for
 // mail (RFC 7672 section 3.1.3). Where records exist and none is usable, TLS is
