@@ -36,6 +36,7 @@ type Config struct {
 	DNS        DNS
 	Aliases    Aliases
 	Inbound    Inbound
+	Client     Client
 	Limits     Limits
 	Log        Log
 
@@ -64,6 +65,7 @@ func (c *Config) sections() []section {
 		c.DNS.section(),
 		c.Aliases.section(), c.Aliases.domainSection(),
 		c.Inbound.section(), c.Inbound.filterSection(),
+		c.Client.section(), c.Client.listSection(), c.Client.greySection(),
 		c.Limits.section(),
 		c.Log.section(),
 	}

@@ -128,6 +128,20 @@ dmarc = "off"
 arc = "off"
 arc_trusted = ["Lists.example"]
 authserv_id = "Auth.example"
+[inbound.client]
+iprev = "reject"
+helo = "reject"
+greet_delay = "4s"
+dnsbl_junk = 3
+dnsbl_reject = 6
+[[inbound.dnsbl]]
+zone = "BL.example"
+score = 2
+codes = ["127.0.0.2=5"]
+[inbound.greylist]
+enabled = true
+delay = "7m"
+pass = ["192.0.2.0/24", "Friend.example"]
 [[inbound.filter]]
 name = "av"
 protocol = "rspamd"
@@ -189,6 +203,7 @@ format = "json"
 		{c.DNS.Resolver, "127.0.0.1:53"},
 		{fmt.Sprint(c.Aliases), "{/e/al true [{second.example /e/al2}]}"},
 		{fmt.Sprint(c.Inbound), "{off off off off [lists.example] auth.example [{av rspamd /run/f.sock 9s 2097152 accept true}]}"},
+		{fmt.Sprint(c.Client), "{reject reject 4s 3 6 [{bl.example 2 map[127.0.0.2:5]}] {true 7m0s [192.0.2.0/24] [friend.example]}}"},
 		{fmt.Sprint(c.Limits), "{10 5 6 8 11 12 40s 7 13 14 2h0m0s 3s 200 [10.0.0.0/8 2001:db8::1/128]}"},
 		{c.Log.Level(), slog.LevelDebug}, {c.Log.Format, "json"},
 	} {

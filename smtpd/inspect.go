@@ -33,6 +33,7 @@ func (s *session) inspect(tx *transaction, header []byte, c *message.Content) (i
 		Remote:      tx.peer.remote,
 		HELO:        tx.peer.helo,
 		ReversePath: tx.env.ReversePath,
+		Client:      s.client,
 		Header:      header,
 		Content:     c,
 	})

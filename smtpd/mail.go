@@ -39,6 +39,9 @@ func (s *session) mail(from string, o *smtp.MailOptions) error {
 	if err := s.reversePath(&env, p, from); err != nil {
 		return err
 	}
+	if i := s.server.o.Inbound; i != nil && s.client == nil {
+		s.client = i.Client(w.ctx, w.remote, w.track.Allowed())
+	}
 	s.begin(env, p, o.Size)
 	return nil
 }

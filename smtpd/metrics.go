@@ -17,6 +17,7 @@ type metrics struct {
 	replies  *prometheus.CounterVec // mode, code; negative ones only
 	duration prometheus.Observer
 	tarpit   prometheus.Counter
+	early    prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer, mode Mode) *metrics {
@@ -36,6 +37,7 @@ func newMetrics(r prometheus.Registerer, mode Mode) *metrics {
 		bytes:    counter("message_bytes_total", "Bytes of messages received.", "mode").WithLabelValues(m),
 		replies:  counter("negative_replies_total", "Negative replies, by code.", "mode", "code"),
 		tarpit:   counter("tarpit_total", "Answers about unknown recipients that were delayed.", "mode").WithLabelValues(m),
+		early:    counter("early_talkers_total", "Clients that talked before the greeting.", "mode").WithLabelValues(m),
 		duration: duration.WithLabelValues(m),
 	}
 }

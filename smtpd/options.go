@@ -107,6 +107,9 @@ type Options struct {
 	Signer Signer
 	// Inbound judges what strangers send (MX); nil judges nothing.
 	Inbound *inbound.Inspector
+	// GreetDelay is how long a stranger waits for the greeting of MX; who talks
+	// before is refused. 0 is no delay.
+	GreetDelay time.Duration
 	// Filters are asked about the content of what strangers bring (MX) and of
 	// what users submit, before it is signed; nil asks none.
 	Filters *filter.Chain

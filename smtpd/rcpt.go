@@ -10,6 +10,7 @@ import (
 
 	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/internal/status"
+	"svc.plus/mailsrvd/smtpd/inbound"
 )
 
 // Rcpt implements smtp.Session: RCPT TO (RFC 5321 section 4.1.1.3). Whether the
@@ -64,6 +65,9 @@ func (s *session) rcpt(to string, o *smtp.RcptOptions) error {
 	if !s.server.o.Mode.submits() && !s.server.isLocal(a.domain) {
 		return status.RelayDenied(a.String())
 	}
+	if err := s.judgeClient(tx, a); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(s.wire.ctx, s.server.o.Limits.Delivery)
 	defer cancel()
 	route, err := s.server.o.Router.Route(ctx, a.String())
@@ -77,6 +81,19 @@ func (s *session) rcpt(to string, o *smtp.RcptOptions) error {
 		return err
 	}
 	tx.recipients = append(tx.recipients, recipient{Recipient: dsnOptions(a.String(), o), key: to, route: route})
+	return nil
+}
+
+// judgeClient refuses what a stranger may not send, to anybody but the
+// postmaster, who helps those that are refused.
+func (s *session) judgeClient(tx *transaction, to address) error {
+	if strings.EqualFold(to.local, "postmaster") {
+		return nil
+	}
+	m := inbound.Mail{Remote: tx.peer.remote, HELO: tx.peer.helo, ReversePath: tx.env.ReversePath}
+	if err := s.client.Recipient(m, to.folded()); err != nil {
+		return err
+	}
 	return nil
 }
 

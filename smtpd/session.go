@@ -10,6 +10,7 @@ import (
 	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/internal/observe"
 	"svc.plus/mailsrvd/internal/status"
+	"svc.plus/mailsrvd/smtpd/inbound"
 )
 
 // session is the policy of one connection, called by go-smtp.
@@ -19,6 +20,8 @@ type session struct {
 
 	authFailures int // of this connection
 	unknown      int // recipients that do not exist
+
+	client *inbound.Client // what is known of a stranger, from the first MAIL on; nil if nothing
 
 	mu sync.Mutex   // guards tx: with BDAT, Data runs beside the reader of commands
 	tx *transaction // from MAIL to RSET or the end of DATA; nil outside
@@ -78,7 +81,10 @@ func (s *session) Reset() {
 }
 
 // Logout implements smtp.Session. The wire ends the connection.
-func (s *session) Logout() error { return nil }
+func (s *session) Logout() error {
+	s.client.Close()
+	return nil
+}
 
 // begin opens a transaction.
 func (s *session) begin(env message.Envelope, p peer, size int64) {

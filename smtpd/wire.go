@@ -34,6 +34,7 @@ type wire struct {
 	tls     *tls.ConnectionState // nil in plain text
 	account string               // who is logged in, set by the session
 
+	waited    bool      // the greeting was held back as long as it shall be
 	greeted   bool      // EHLO or HELO came, in this state of TLS
 	extended  bool      // it was EHLO or LHLO
 	helo      string    // its argument
@@ -126,6 +127,12 @@ func (w *wire) nextCommand() error {
 	if err := w.mayGoOn(); err != nil {
 		return err
 	}
+	if !w.waited {
+		w.waited = true
+		if err := w.holdGreeting(); err != nil {
+			return err
+		}
+	}
 	line, ok := w.in.line()
 	until := time.Now().Add(w.server.o.Limits.Command) // for the whole line
 	for !ok {
@@ -141,6 +148,29 @@ func (w *wire) nextCommand() error {
 		line, ok = w.in.line()
 	}
 	return w.command(line)
+}
+
+// holdGreeting keeps a stranger waiting for the greeting: programs that send
+// spam do not wait (RFC 5321 section 3.1 wants them to), and hear no more.
+func (w *wire) holdGreeting() error {
+	d := w.server.o.GreetDelay
+	if d <= 0 || w.server.o.Mode != MX || w.track.Allowed() {
+		return nil
+	}
+	w.conn.SetReadDeadline(time.Now().Add(d))
+	err := w.in.fill()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil
+	}
+	if err != nil {
+		return io.EOF
+	}
+	w.server.metrics.early.Inc()
+	w.log().Info("client talks before the greeting")
+	w.mu.Lock()
+	w.out = w.out[:0]
+	w.mu.Unlock()
+	return w.part("554 5.5.1 Wait for the greeting")
 }
 
 // mayGoOn says goodbye when there is a reason to.

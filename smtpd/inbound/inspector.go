@@ -41,6 +41,7 @@ type Options struct {
 	// (RFC 8617 section 7.2), as A-labels in lower case.
 	TrustedSealers []string
 
+	Client ClientOptions
 	// Skip are networks whose mail is not judged, such as this host itself.
 	Skip []netip.Prefix
 	// Timeout is for all checks of one message together; 0 means 10 s.
@@ -68,9 +69,16 @@ func (o Options) Check(context.Context) error {
 		{"dkim", o.DKIM, []Setting{Off, Tag}},
 		{"arc", o.ARC, []Setting{Off, Tag}},
 		{"dmarc", o.DMARC, []Setting{Off, Tag, Quarantine, Reject}},
+		{"iprev", o.Client.IPRev, []Setting{Tag, Reject}},
+		{"helo", o.Client.HELO, []Setting{Off, Tag, Reject}},
 	} {
 		if s.setting != "" && !slices.Contains(s.known, s.setting) {
 			errs = append(errs, fmt.Errorf("inbound: %s: no setting %q", s.name, s.setting))
+		}
+	}
+	for _, l := range o.Client.Lists {
+		if _, err := dns.ToASCII(l.Zone); err != nil {
+			errs = append(errs, fmt.Errorf("inbound: dnsbl: %w", err))
 		}
 	}
 	return errors.Join(errs...)
@@ -94,6 +102,7 @@ func New(o Options) (*Inspector, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	o.Client = o.Client.withDefaults()
 	return &Inspector{o: o, metrics: newMetrics(o.Registerer), draw: func() int { return rand.IntN(100) }}, nil
 }
 
@@ -106,6 +115,9 @@ type Mail struct {
 	HELO   string
 	// ReversePath is empty for the null reverse-path.
 	ReversePath string
+	// Client is what Inspector.Client has given for the connection; nil asks anew
+	// for its name alone.
+	Client *Client
 	// Header is the header block as the client sent it, with CRLF.
 	Header []byte
 	// Content is the message as the client sent it. It is read by several
@@ -144,12 +156,15 @@ type Report struct {
 	Header []byte
 }
 
+// checkNames is the order of the log.
+var checkNames = []string{"iprev", "helo", "dnsbl", "greylist", "spf", "dkim", "arc", "dmarc"}
+
 // Attrs are the results for the log line of the message.
 func (r Report) Attrs() []any {
 	var attrs []any
-	for _, check := range []string{"iprev", "spf", "dkim", "arc", "dmarc"} {
+	for _, check := range checkNames {
 		if v, ok := r.best(check); ok {
-			attrs = append(attrs, check, v.Result)
+			attrs = append(attrs, check, v.word())
 		}
 	}
 	if r.Action != Deliver {
@@ -179,25 +194,32 @@ func (r Report) best(check string) (best Verdict, ok bool) {
 // whatever the DNS does, and never fails: what cannot be known is a temperror.
 func (i *Inspector) Inspect(ctx context.Context, m Mail) Report {
 	m.Remote = m.Remote.Unmap()
-	if !m.Remote.IsValid() || slices.ContainsFunc(i.o.Skip, func(p netip.Prefix) bool { return p.Contains(m.Remote) }) {
+	if !i.judges(m.Remote) {
 		return Report{}
 	}
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, i.o.Timeout)
 	defer cancel()
 	var r Report
-	iprev := beside(i, ctx, m, i.iprev, unfinished("iprev"))
+	if m.Client == nil {
+		m.Client = i.Client(ctx, m.Remote, true)
+		defer m.Client.Close()
+	}
+	client := beside(i, ctx, m, m.Client.verdicts, []Verdict{unfinished("iprev")})
 	spf := beside(i, ctx, m, i.spf, unfinished("spf"))
 	signatures := beside(i, ctx, m, i.dkim, []Verdict{unfinished("dkim")})
 	policy := beside(i, ctx, m, i.policy, policy{result: tempError, reason: reasonTime})
 	arc := beside(i, ctx, m, i.arc, chain{})
 	ids := identities{spf: spf(), dkim: signatures()}
-	r.Verdicts = append(append(r.Verdicts, iprev(), ids.spf), ids.dkim...)
+	r.Verdicts = append(append(client(), ids.spf), ids.dkim...)
 	r.Trusted = ids.trusts(m.ReversePath)
 	forwarded := arc()
 	r.Verdicts = append(r.Verdicts, forwarded.verdict)
 	if i.o.DMARC != Off {
 		i.conclude(&r, policy(), ids, forwarded)
+	}
+	if r.Action == Deliver && m.Client.junk() {
+		r.Action = Junk
 	}
 	r.Verdicts = slices.DeleteFunc(r.Verdicts, func(v Verdict) bool { return v.Check == "" })
 	r.Header = resultsField(i.o.AuthservID, r.Verdicts)

@@ -12,6 +12,8 @@ import (
 type metrics struct {
 	results  *prometheus.CounterVec // check, result
 	actions  *prometheus.CounterVec // action
+	refused  *prometheus.CounterVec // check
+	lists    *prometheus.CounterVec // zone, result
 	panics   prometheus.Counter
 	duration prometheus.Histogram
 }
@@ -22,6 +24,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "mailsrvd_inbound_results_total", Help: "Results of checks of inbound mail; of several signatures, the best."}, []string{"check", "result"})),
 		actions: register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "mailsrvd_inbound_actions_total", Help: "What the checks decided about inbound mail."}, []string{"action"})),
+		refused: register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mailsrvd_inbound_refused_recipients_total", Help: "Recipients refused because of the client, by check."}, []string{"check"})),
+		lists: register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "mailsrvd_inbound_dnsbl_total", Help: "Answers of DNS lists: listed, failed."}, []string{"zone", "result"})),
 		panics: register(r, prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "mailsrvd_inbound_panics_total", Help: "Checks that ended by a bug."})),
 		duration: register(r, prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -31,8 +37,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 }
 
 func (m *metrics) report(r Report, took time.Duration) {
-	for _, check := range []string{"iprev", "spf", "dkim", "arc", "dmarc"} {
-		if v, ok := r.best(check); ok {
+	for _, check := range checkNames {
+		if v, ok := r.best(check); ok && check != "greylist" { // counted when it is asked
 			m.results.WithLabelValues(check, v.Result).Inc()
 		}
 	}

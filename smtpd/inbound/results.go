@@ -2,6 +2,7 @@ package inbound
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"svc.plus/mailsrvd/internal/dns"
@@ -20,10 +21,13 @@ const (
 func resultsField(authservID string, verdicts []Verdict) []byte {
 	var b bytes.Buffer
 	b.WriteString(fieldName + ": " + value(authservID))
-	if len(verdicts) == 0 {
+	if !slices.ContainsFunc(verdicts, func(v Verdict) bool { return !v.local }) {
 		b.WriteString("; none")
 	}
 	for _, v := range verdicts {
+		if v.local {
+			continue
+		}
 		b.WriteString(";\r\n\t" + v.Check + "=" + v.Result)
 		if v.Comment != "" {
 			b.WriteString(" (" + comment(v.Comment) + ")")

@@ -1,6 +1,7 @@
 package inbound
 
 import (
+	"cmp"
 	"context"
 	"runtime/debug"
 	"time"
@@ -17,7 +18,7 @@ const (
 
 // Verdict is what one check says.
 type Verdict struct {
-	// Check is "iprev", "spf", "dkim", "arc" or "dmarc".
+	// Check is "iprev", "helo", "dnsbl", "greylist", "spf", "dkim", "arc" or "dmarc".
 	Check string
 	// Result is a result of RFC 8601 section 2.7 for this check.
 	Result string
@@ -29,6 +30,16 @@ type Verdict struct {
 	Properties []Property
 
 	domain string // what the check authenticates
+	local  bool   // it has no place in Authentication-Results
+}
+
+// word is the result for the log, with what is known besides of checks that the
+// header does not show.
+func (v Verdict) word() string {
+	if more := cmp.Or(v.Reason, v.Comment); v.local && more != "" {
+		return v.Result + " (" + more + ")"
+	}
+	return v.Result
 }
 
 // Property is one propspec of RFC 8601 section 2.2, such as smtp.mailfrom.

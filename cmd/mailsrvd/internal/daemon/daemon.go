@@ -34,6 +34,7 @@ import (
 	"svc.plus/mailsrvd/maildir"
 	"svc.plus/mailsrvd/maildir/index"
 	"svc.plus/mailsrvd/smtpd"
+	"svc.plus/mailsrvd/smtpd/inbound"
 	"svc.plus/mailsrvd/smtpd/queue"
 	"svc.plus/mailsrvd/smtpd/relay/tlsrpt"
 )
@@ -74,6 +75,7 @@ type Daemon struct {
 	resolver *dns.Resolver // of what lives through reloads
 	reports  *tlsrpt.Collector
 	bans     *ban.List
+	greylist *inbound.Greylist // nil unless strangers are put off
 
 	turning  sync.Mutex    // guards turns
 	turns    dkim.Turns    // which DKIM keys sign
@@ -123,6 +125,9 @@ func (d *Daemon) build(ctx context.Context) error {
 	d.stores = maildir.NewStores(maildir.Options{Separator: c.IMAP.Separator[0], Hostname: c.Hostname, Limits: d.quota, Logger: d.log, Registerer: d.registry, Index: d.index, IdleFor: c.Index.IdleTime, IdleMessages: c.Index.IdleMessages()})
 	var err error
 	if d.bans, err = ban.Open(d.banOptions()); err != nil {
+		return err
+	}
+	if err := d.openGreylist(); err != nil {
 		return err
 	}
 	d.loadTurns()
@@ -222,6 +227,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	sending.Go(func() { d.reports.Run(queueCtx) })
 	serving.Go(func() { d.watchZones(run) })
 	serving.Go(func() { d.watchKeys(run) })
+	if d.greylist != nil {
+		serving.Go(func() { d.greylist.Run(run) })
+	}
 	if d.acme != nil {
 		serving.Go(func() { d.acme.Run(run) })
 	}
@@ -273,6 +281,9 @@ func (d *Daemon) close() {
 	}
 	if d.board != nil {
 		errs = append(errs, d.board.live.Load().close())
+	}
+	if d.greylist != nil {
+		errs = append(errs, d.greylist.Close())
 	}
 	if d.stores != nil {
 		errs = append(errs, d.stores.Close())

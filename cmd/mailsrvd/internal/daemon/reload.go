@@ -110,6 +110,7 @@ func needRestart(old, c *config.Config) []string {
 		{"[imap]", old.IMAP, c.IMAP},
 		{"[queue]", old.Queue, c.Queue},
 		{"[inbound]", old.Inbound, c.Inbound},
+		{"[inbound.client], [[inbound.dnsbl]] or [inbound.greylist]", old.Client, c.Client},
 		{"[limits]", old.Limits, c.Limits},
 		{"log.format", old.Log.Format, c.Log.Format},
 	} {

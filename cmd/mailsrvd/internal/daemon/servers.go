@@ -83,6 +83,7 @@ func (d *Daemon) buildSMTP() error {
 			o.Filters = filters
 		}
 		if m.mode == smtpd.MX {
+			o.GreetDelay = d.cfg.Client.GreetDelay
 			var err error
 			if o.Inbound, err = d.inspector(); err != nil {
 				return err
