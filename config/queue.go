@@ -121,6 +121,6 @@ type DNS struct {
 func (s *DNS) section() section {
 	return section{name: "dns", doc: "Name resolution.", keys: []key{
 		{name: "resolver", def: `""`, value: text(&s.Resolver, optional(remoteHostPort)),
-			doc: "\"host:port\" of the resolver, as in \"127.0.0.1:53\"; empty: those of /etc/resolv.conf."},
+			doc: "\"host:port\" of the resolver, as in \"127.0.0.1:53\"; empty: those of /etc/resolv.conf. Outgoing mail takes a change over on reload, all else after a restart."},
 	}}
 }

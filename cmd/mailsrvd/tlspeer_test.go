@@ -7,11 +7,13 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -227,6 +229,19 @@ func (o *outgoing) metrics(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// child runs a command as a process of its own, on this network.
+func (o *outgoing) child(t *testing.T, args ...string) (code int, out string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], append(args, "--config", o.Config)...)
+	cmd.Env = append(append(os.Environ(), "MAILSRVD_TEST_MAIN=1"), o.env...)
+	b, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), string(b)
 }
 
 // queued lists the queue.

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -118,6 +119,7 @@ func TestTLSPoliciesAgainstPostfix(t *testing.T) {
 	if _, err := os.Stat(keptFile(o, "sts-kept")); err != nil {
 		t.Errorf("the policy that counts: %v", err)
 	}
+	testRoute(t, o)
 	metrics := o.metrics(t)
 	for _, d := range destinations {
 		if !strings.Contains(metrics, "mailsrvd_relay_tls_sessions_total{"+d.metric) {
@@ -212,5 +214,38 @@ func expectQueued(t *testing.T, items []queue.Item, d destination) {
 	}
 	if d.err != "" {
 		t.Errorf("%s is not in the queue", d.name)
+	}
+}
+
+// testRoute asks mailsrvd route about some of the destinations.
+func testRoute(t *testing.T, o *outgoing) {
+	for _, c := range []struct {
+		to   string
+		code int
+		want []string
+	}{
+		{"dane.example", 0, []string{"mx.dane.example[192.0.2.1]", "TLS 1.3, TLS_AES_", "verified: dane", "DANE: 3 1 1 "}},
+		{"bob@sts.example", 0, []string{"verified: sts", "MTA-STS: version: STSv1; mode: enforce; mx: mx.sts.example; max_age: 86400"}},
+		{"plain.example", 0, []string{"no TLS", "policy  none"}},
+		{"dane-other-key.example", 1, []string{"no: 451 4.7.5 ", "no certificate of the server matches"}},
+		{"sts-clear.example", 1, []string{"no: 451 4.7.10 ", "offers no TLS"}},
+		{"sts-unlisted.example", 1, []string{"no: 451 4.7.5 ", "validation-failure: mx.sts-unlisted.example is not listed"}},
+		{"sts-web-down.example", 0, []string{"verified: none", "sts-policy-fetch-error: "}},
+		{"nowhere.example", 1, []string{"does not exist"}},
+	} {
+		code, out := o.child(t, "route", c.to)
+		for _, w := range c.want {
+			if !strings.Contains(out, w) {
+				t.Errorf("route %s: no %q in\n%s", c.to, w, out)
+			}
+		}
+		if code != c.code {
+			t.Errorf("route %s: exit %d, want %d:\n%s", c.to, code, c.code, out)
+		}
+	}
+	code, out := o.child(t, "route", "sts-testing-other-name.example", "--json")
+	var hops []hopReport
+	if err := json.Unmarshal([]byte(out), &hops); err != nil || code != 0 || len(hops) != 1 || !hops[0].OK || hops[0].Policy != "sts" || hops[0].TLS.Verified != "none" || hops[0].Demand != "opportunistic" {
+		t.Errorf("exit %d, %v: %s", code, err, out)
 	}
 }

@@ -27,7 +27,7 @@ func Check(ctx context.Context, c *config.Config) []Problem {
 		}
 	}
 	if !c.Relay.Hold {
-		o, err := relayOptions(c, nil)
+		o, err := relayOptions(c, "", nil)
 		if err == nil {
 			note("relay.smarthost", o.Check(ctx))
 		} else if c.Relay.PasswordFile == "" {

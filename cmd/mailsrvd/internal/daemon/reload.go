@@ -107,6 +107,7 @@ func needRestart(old, c *config.Config) []string {
 		{"mail.location", old.Mail.Location, c.Mail.Location},
 		{"mail.message_size_limit", old.Mail.MessageSizeLimit, c.Mail.MessageSizeLimit},
 		{"[index]", old.Index, c.Index},
+		{"dns.resolver", old.DNS.Resolver, c.DNS.Resolver},
 		{"[imap]", old.IMAP, c.IMAP},
 		{"[queue]", old.Queue, c.Queue},
 		{"[inbound]", old.Inbound, c.Inbound},

@@ -30,7 +30,7 @@ func (d *Daemon) wayOut(c *config.Config, reg prometheus.Registerer) (wayOut, er
 	}
 	var o relay.Options
 	if err := d.o.Groups.Do(func() (err error) {
-		o, err = relayOptions(c, d.log)
+		o, err = relayOptions(c, filepath.Join(c.StateDir, "mta-sts"), d.log)
 		return err
 	}); err != nil {
 		return nil, err
@@ -40,8 +40,19 @@ func (d *Daemon) wayOut(c *config.Config, reg prometheus.Registerer) (wayOut, er
 	return relay.New(o)
 }
 
-// relayOptions are those that the configuration gives. It reads the password.
-func relayOptions(c *config.Config, log *slog.Logger) (relay.Options, error) {
+// Relay is for commands: the daemon's way out, which keeps nothing and reports
+// to nobody.
+func Relay(c *config.Config) (*relay.Relay, error) {
+	o, err := relayOptions(c, "", slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	return relay.New(o)
+}
+
+// relayOptions are those that the configuration gives; policies are kept in dir.
+// It reads the password.
+func relayOptions(c *config.Config, dir string, log *slog.Logger) (relay.Options, error) {
 	resolver, err := dns.NewSystem(c.DNS.Resolver)
 	if err != nil {
 		return relay.Options{}, err
@@ -51,20 +62,20 @@ func relayOptions(c *config.Config, log *slog.Logger) (relay.Options, error) {
 		return relay.Options{}, err
 	}
 	return relay.Options{
-		Hostname: c.Hostname, Resolver: resolver, Policy: ours(c), Published: published(c, resolver, log),
+		Hostname: c.Hostname, Resolver: resolver, Policy: ours(c), Published: published(c, resolver, dir, log),
 		Smarthost: relay.Smarthost{Addr: c.Relay.Smarthost, User: c.Relay.User, Password: password, TLS: relay.TLSMode(c.Relay.TLS)},
 	}, nil
 }
 
 // published is what the destinations publish. DANE comes first: MTA-STS must not
 // make up for records that do not match (RFC 8461 section 2).
-func published(c *config.Config, resolver *dns.Resolver, log *slog.Logger) relay.Policy {
+func published(c *config.Config, resolver *dns.Resolver, dir string, log *slog.Logger) relay.Policy {
 	var policies []relay.Policy
 	if c.Relay.DANE {
 		policies = append(policies, dane.Policy(resolver))
 	}
 	if c.Relay.MTASTS {
-		sts := mtasts.New(mtasts.Options{Resolver: resolver, Dir: filepath.Join(c.StateDir, "mta-sts"), Logger: log})
+		sts := mtasts.New(mtasts.Options{Resolver: resolver, Dir: dir, Logger: log})
 		policies = append(policies, sts.Policy)
 	}
 	return relay.Strictest(policies...)

@@ -176,9 +176,8 @@ func TestTLSPolicyFollowsTheConfiguration(t *testing.T) {
 		{config.Relay{TLS: "required", MTASTS: true, DANE: true}, relay.Encrypted},
 	} {
 		c := &config.Config{Relay: tt.relay}
-		c.StateDir = t.TempDir()
 		askedSTS, askedTLSA := zone.Asked(sts), zone.Asked(tlsa)
-		q, err := relay.Strictest(published(c, zone.Resolver(), nil), ours(c))(ctx, "example.net", relay.Host{Name: "mx.example.net", SecureMX: true})
+		q, err := relay.Strictest(published(c, zone.Resolver(), t.TempDir(), nil), ours(c))(ctx, "example.net", relay.Host{Name: "mx.example.net", SecureMX: true})
 		if err != nil || q.Level != tt.want {
 			t.Errorf("%+v: %+v, %v", tt, q, err)
 		}
@@ -196,8 +195,7 @@ func TestDANEWinsOverMTASTS(t *testing.T) {
 	zone.Sign("mx.example.net")
 	zone.Sign("_25._tcp.mx.example.net")
 	c := &config.Config{Relay: config.Relay{TLS: "opportunistic", MTASTS: true, DANE: true}}
-	c.StateDir = t.TempDir()
-	q, err := relay.Strictest(published(c, zone.Resolver(), nil), ours(c))(ctx, "example.net", relay.Host{Name: "mx.example.net", SecureMX: true})
+	q, err := relay.Strictest(published(c, zone.Resolver(), t.TempDir(), nil), ours(c))(ctx, "example.net", relay.Host{Name: "mx.example.net", SecureMX: true})
 	if err != nil || q.Level != relay.Verified || q.Verify == nil || zone.Asked("_mta-sts.example.net") > 0 {
 		t.Errorf("%+v, %v", q, err)
 	}
