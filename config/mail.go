@@ -77,6 +77,11 @@ type Submission struct {
 	CheckSender bool
 	// SendersFile lists further addresses per user; empty for none.
 	SendersFile string
+	// The limits of what one user may send; 0 for none.
+	MessagesPerHour, MessagesPerDay     int
+	RecipientsPerHour, RecipientsPerDay int
+	// Unlimited are accounts without limits.
+	Unlimited []string
 }
 
 func (s *Submission) section() section {
@@ -85,5 +90,12 @@ func (s *Submission) section() section {
 			doc: "Refuse a reverse-path (MAIL FROM) or From field that is not the user's: user@ any local domain, an alias that leads to the user, or an address of senders_file."},
 		{name: "senders_file", def: `""`, value: file(&s.SendersFile),
 			doc: "Further sender addresses, one line a user: \"user: address, @domain, ...\". \"*\" allows everything. Read again on reload."},
+		{name: "messages_per_hour", def: `0`, value: integer(&s.MessagesPerHour, 0, 1<<30),
+			doc: "Messages that one user may send within an hour; 0 for no limit. A further one is answered with 450. Limits like 100 and 500 stop a stolen password before it harms the server's name; mailsrvd sending list shows what is usual here."},
+		{name: "messages_per_day", def: `0`, value: integer(&s.MessagesPerDay, 0, 1<<30), doc: "The same within a day."},
+		{name: "recipients_per_hour", def: `0`, value: integer(&s.RecipientsPerHour, 0, 1<<30), doc: "Recipients of one user's messages within an hour; 0 for no limit."},
+		{name: "recipients_per_day", def: `0`, value: integer(&s.RecipientsPerDay, 0, 1<<30), doc: "The same within a day."},
+		{name: "unlimited_users", def: `""`, example: `["notify"]`, value: texts(&s.Unlimited),
+			doc: "Accounts without these limits, such as a program that sends notifications."},
 	}}
 }

@@ -71,6 +71,11 @@ idle_memory = "12MB"
 [submission]
 check_sender = false
 senders_file = "sf"
+messages_per_hour = 21
+messages_per_day = 22
+recipients_per_hour = 23
+recipients_per_day = 24
+unlimited_users = ["notify"]
 [imap]
 separator = "/"
 idle_timeout = "45m"
@@ -192,7 +197,7 @@ format = "json"
 		{c.LDA, LDA{true, true, true, true}},
 		{c.Quota, Quota{2 << 30, 5000}},
 		{c.Index, Index{false, false, 2 << 30, 7 * time.Minute, 12_000_000}}, {c.Index.IdleMessages(), 100_000},
-		{c.Submission, Submission{false, "/e/sf"}},
+		{fmt.Sprint(c.Submission), "{false /e/sf 21 22 23 24 [notify]}"},
 		{fmt.Sprint(c.IMAP), "{/ 45m0s [COMPRESS=DEFLATE] 1m0s 50s 16384 32768 2048 50 60 9 11 [{alice [MOVE]}]}"},
 		{fmt.Sprint(c.IMAP.DisableFor()), "map[alice:[MOVE]]"},
 		{fmt.Sprint(c.DKIM), "[{example.org sel /e/dk}]"},

@@ -30,7 +30,12 @@ func (s *session) Data(r io.Reader) error {
 	if err == nil {
 		defer c.Close()
 		size = c.Size()
-		err = s.hand(tx, c)
+		if s.limited(tx) {
+			err = s.server.o.Allowance.Take(tx.peer.account, len(tx.recipients))
+		}
+		if err == nil {
+			err = s.hand(tx, c)
+		}
 	}
 	s.report(tx, size, began, err)
 	if err != nil {

@@ -79,6 +79,14 @@ type Signer interface {
 	Sign(ctx context.Context, signAs string, c *message.Content) ([]byte, error)
 }
 
+// Allowance bounds what a user may send. May asks whether one more message to so
+// many recipients may be sent, Take also counts it. Their errors are
+// *status.Error. Safe for concurrent use.
+type Allowance interface {
+	May(account string, recipients int) error
+	Take(account string, recipients int) error
+}
+
 // Options are what a Server needs. Hostname, Router, Deliverer and Queue are
 // always needed, Domains except for tests of the Router alone, Auth and TLS
 // for Submission.
@@ -100,6 +108,9 @@ type Options struct {
 	// reverse-path and in the From field; nil allows every address. The domain
 	// is in lower case.
 	SenderAllowed func(account, address string) bool
+	// Allowance is asked about each submission, but not root's through Local; nil
+	// allows everything.
+	Allowance Allowance
 	// LocalUser names the account of a uid (Local); an error refuses the
 	// connection. root may use any sender.
 	LocalUser func(uid int) (account string, err error)

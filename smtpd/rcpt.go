@@ -68,6 +68,11 @@ func (s *session) rcpt(to string, o *smtp.RcptOptions) error {
 	if err := s.judgeClient(tx, a); err != nil {
 		return err
 	}
+	if s.limited(tx) {
+		if err := s.server.o.Allowance.May(tx.peer.account, len(tx.recipients)+1); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithTimeout(s.wire.ctx, s.server.o.Limits.Delivery)
 	defer cancel()
 	route, err := s.server.o.Router.Route(ctx, a.String())
@@ -82,6 +87,12 @@ func (s *session) rcpt(to string, o *smtp.RcptOptions) error {
 	}
 	tx.recipients = append(tx.recipients, recipient{Recipient: dsnOptions(a.String(), o), key: to, route: route})
 	return nil
+}
+
+// limited reports whether the client is a user whose submissions are counted.
+func (s *session) limited(tx *transaction) bool {
+	o := &s.server.o
+	return o.Allowance != nil && o.Mode.submits() && (o.Mode != Local || tx.peer.uid != 0)
 }
 
 // judgeClient refuses what a stranger may not send, to anybody but the

@@ -61,6 +61,7 @@ ones say so.`,
 		a.authCommand(),
 		a.traceCommand(),
 		a.banCommand(),
+		a.sendingCommand(),
 		a.mailboxCommand(),
 		a.docsCommand(),
 	)

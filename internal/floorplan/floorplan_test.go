@@ -20,6 +20,8 @@ var plan = map[string][]string{
 	"config":        {},
 	"smtpd":         {"smtpd/inbound", "smtpd/inbound/filter", "smtpd/queue", "smtpd/relay", "auth", "dkim"},
 	"smtpd/inbound": {"dkim"},
+	// What users may still send.
+	"smtpd/allowance": {},
 	// Programs that judge content: milters and rspamd.
 	"smtpd/inbound/filter": {},
 	"smtpd/queue":          {},

@@ -34,6 +34,7 @@ import (
 	"svc.plus/mailsrvd/maildir"
 	"svc.plus/mailsrvd/maildir/index"
 	"svc.plus/mailsrvd/smtpd"
+	"svc.plus/mailsrvd/smtpd/allowance"
 	"svc.plus/mailsrvd/smtpd/inbound"
 	"svc.plus/mailsrvd/smtpd/queue"
 	"svc.plus/mailsrvd/smtpd/relay/tlsrpt"
@@ -75,6 +76,7 @@ type Daemon struct {
 	resolver *dns.Resolver // of what lives through reloads
 	reports  *tlsrpt.Collector
 	bans     *ban.List
+	sending  *allowance.Book
 	greylist *inbound.Greylist // nil unless strangers are put off
 
 	turning  sync.Mutex    // guards turns
@@ -127,6 +129,7 @@ func (d *Daemon) build(ctx context.Context) error {
 	if d.bans, err = ban.Open(d.banOptions()); err != nil {
 		return err
 	}
+	d.sending = allowance.Open(d.allowanceOptions())
 	if err := d.openGreylist(); err != nil {
 		return err
 	}
@@ -174,6 +177,20 @@ func (d *Daemon) banOptions() ban.Options {
 	return ban.Options{
 		File: d.cfg.StateDir + "/bans.json", Pass: l.Trusted, After: l.BanAfter, NetworkAfter: l.BanNetworkAfter, Time: l.BanTime,
 		Logger: d.log, Registerer: d.registry,
+	}
+}
+
+// allowanceOptions take the limits from the live generation.
+func (d *Daemon) allowanceOptions() allowance.Options {
+	return allowance.Options{
+		File: d.cfg.StateDir + "/sending.json", Logger: d.log, Registerer: d.registry,
+		Limits: func() allowance.Limits {
+			s := d.board.live.Load().cfg.Submission
+			return allowance.Limits{
+				MessagesPerHour: s.MessagesPerHour, MessagesPerDay: s.MessagesPerDay,
+				RecipientsPerHour: s.RecipientsPerHour, RecipientsPerDay: s.RecipientsPerDay, Unlimited: s.Unlimited,
+			}
+		},
 	}
 }
 
@@ -225,6 +242,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	var sending sync.WaitGroup
 	sending.Go(func() { d.queue.Run(queueCtx) })
 	sending.Go(func() { d.reports.Run(queueCtx) })
+	sending.Go(func() { d.sending.Run(queueCtx) })
 	serving.Go(func() { d.watchZones(run) })
 	serving.Go(func() { d.watchKeys(run) })
 	if d.greylist != nil {

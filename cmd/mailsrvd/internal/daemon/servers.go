@@ -44,6 +44,7 @@ func (d *Daemon) smtpOptions(mode smtpd.Mode) smtpd.Options {
 		o.TLS = d.smtpTLS()
 	}
 	if mode == smtpd.Submission || mode == smtpd.Local {
+		o.Allowance = d.sending
 		o.Auth, o.SenderAllowed, o.Signer, o.LocalUser = d.board, d.board.senderAllowed, d.board, localUser
 	}
 	return o
@@ -128,6 +129,7 @@ func (d *Daemon) buildControl() {
 		return d.turnKeys(ctx)
 	}))
 	maps.Copy(handlers, admin.BanHandlers(d.bans))
+	maps.Copy(handlers, admin.SendingHandlers(d.sending))
 	maps.Copy(handlers, admin.TraceHandlers(d.o.History))
 	maps.Copy(handlers, admin.ReindexHandlers(d.reindex))
 	ctl := control.New(control.Options{Handlers: handlers, Logger: d.log})
