@@ -33,6 +33,7 @@ type Config struct {
 	Relay      Relay
 	MTASTS     MTASTS
 	TLSReports TLSReports
+	DMARC      DMARCReports
 	DNS        DNS
 	Aliases    Aliases
 	Inbound    Inbound
@@ -61,7 +62,7 @@ func (c *Config) sections() []section {
 		c.Queue.section(),
 		c.Relay.section(),
 		c.MTASTS.section(),
-		c.TLSReports.section(),
+		c.TLSReports.section(), c.DMARC.section(),
 		c.DNS.section(),
 		c.Aliases.section(), c.Aliases.domainSection(),
 		c.Inbound.section(), c.Inbound.filterSection(),

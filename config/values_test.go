@@ -118,6 +118,10 @@ mx = ["MX.example.org", "*.example.net"]
 send = true
 organization = "Example Ltd"
 contact = "TLS@Example.org"
+[dmarc_reports]
+send = true
+organization = "Example Ltd"
+contact = "DMARC@Example.org"
 [dns]
 resolver = "127.0.0.1:53"
 [aliases]
@@ -205,6 +209,7 @@ format = "json"
 		{c.Relay, Relay{"smart.example:587", "ru", "/e/rp", "required", true, false, false, false}},
 		{fmt.Sprint(c.MTASTS, c.STSHosts()), "{enforce 720h0m0s [mx.example.org *.example.net]} [mx.example.org *.example.net]"},
 		{c.TLSReports, TLSReports{true, "Example Ltd", "tls@example.org"}},
+		{c.DMARC, DMARCReports{true, "Example Ltd", "dmarc@example.org"}}, {c.DMARCOrganization() + " " + c.DMARCContact(), "Example Ltd dmarc@example.org"},
 		{c.DNS.Resolver, "127.0.0.1:53"},
 		{fmt.Sprint(c.Aliases), "{/e/al true [{second.example /e/al2}]}"},
 		{fmt.Sprint(c.Inbound), "{off off off off [lists.example] auth.example [{av rspamd /run/f.sock 9s 2097152 accept true}]}"},

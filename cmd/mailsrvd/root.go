@@ -62,6 +62,7 @@ ones say so.`,
 		a.traceCommand(),
 		a.banCommand(),
 		a.sendingCommand(),
+		a.reportsCommand(),
 		a.mailboxCommand(),
 		a.docsCommand(),
 	)

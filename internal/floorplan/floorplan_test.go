@@ -22,6 +22,8 @@ var plan = map[string][]string{
 	"smtpd/inbound": {"dkim"},
 	// What users may still send.
 	"smtpd/allowance": {},
+	// What came of DMARC, told to the domains that ask.
+	"smtpd/inbound/dmarcrpt": {"smtpd/inbound"},
 	// Programs that judge content: milters and rspamd.
 	"smtpd/inbound/filter": {},
 	"smtpd/queue":          {},

@@ -149,7 +149,7 @@ func (ids identities) trusts(reversePath string) bool {
 }
 
 // conclude adds DMARC's verdict to the report and decides about the message.
-func (i *Inspector) conclude(r *Report, p policy, ids identities, forwarded chain) {
+func (i *Inspector) conclude(r *Report, m Mail, p policy, ids identities, forwarded chain) {
 	v := Verdict{Check: "dmarc", Result: p.result, Reason: p.reason}
 	if p.from != "" {
 		v.Properties = []Property{{"header.from", p.from}}
@@ -159,11 +159,14 @@ func (i *Inspector) conclude(r *Report, p policy, ids identities, forwarded chai
 		if v.Result == fail {
 			r.Action = i.action(p)
 		}
-		by := ""
-		if sealer, ok := forwarded.vouches(p.from, i.o.TrustedSealers); ok && v.Result == fail {
-			r.Action, by = Deliver, " arc="+sealer
+		by, sealer := "", ""
+		if s, ok := forwarded.vouches(p.from, i.o.TrustedSealers); ok && v.Result == fail {
+			r.Action, by, sealer = Deliver, " arc="+s, s
 		}
 		v.Comment = fmt.Sprintf("p=%s dis=%s%s", p.wish, r.Action, by)
+		if i.o.Evaluated != nil && len(p.record.reports) > 0 {
+			i.o.Evaluated(i.evaluation(m, p, ids, r.Action, sealer))
+		}
 	} else if p.result == permError && p.from == "" && i.o.DMARC != Tag {
 		// Else two authors would be the way around the policies of both.
 		r.Action = Junk
@@ -182,6 +185,10 @@ func (i *Inspector) action(p policy) Action {
 	if p.record.Percent != nil && i.draw() >= *p.record.Percent && wish > Deliver {
 		wish--
 	}
-	most := map[Setting]Action{Quarantine: Junk, Reject: Refuse}[i.o.DMARC]
-	return min(wish, most)
+	return min(wish, i.most())
+}
+
+// most is the hardest action that the configuration follows.
+func (i *Inspector) most() Action {
+	return map[Setting]Action{Quarantine: Junk, Reject: Refuse}[i.o.DMARC]
 }

@@ -42,6 +42,9 @@ type Options struct {
 	TrustedSealers []string
 
 	Client ClientOptions
+	// Evaluated hears of each message whose author's domain wants aggregate
+	// reports; nil for nobody. It is called in the transaction and must be quick.
+	Evaluated func(Evaluation)
 	// Skip are networks whose mail is not judged, such as this host itself.
 	Skip []netip.Prefix
 	// Timeout is for all checks of one message together; 0 means 10 s.
@@ -216,7 +219,7 @@ func (i *Inspector) Inspect(ctx context.Context, m Mail) Report {
 	forwarded := arc()
 	r.Verdicts = append(r.Verdicts, forwarded.verdict)
 	if i.o.DMARC != Off {
-		i.conclude(&r, policy(), ids, forwarded)
+		i.conclude(&r, m, policy(), ids, forwarded)
 	}
 	if r.Action == Deliver && m.Client.junk() {
 		r.Action = Junk

@@ -143,8 +143,13 @@ func newSigner(t testing.TB, domain string) (*dkim.Signer, string) {
 // signed is a message that good.example has signed.
 func signed(t testing.TB, s *dkim.Signer, reversePath, from string) Mail {
 	t.Helper()
+	return signedFor(t, s, "good.example", reversePath, from)
+}
+
+func signedFor(t testing.TB, s *dkim.Signer, domain, reversePath, from string) Mail {
+	t.Helper()
 	m := mail(reversePath, from)
-	header, err := s.Sign(t.Context(), "good.example", m.Content)
+	header, err := s.Sign(t.Context(), domain, m.Content)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ var (
 type record struct {
 	dmarc.Record
 	missing dmarc.Policy // np= (RFC 9091); "" if not given
+	reports []string     // rua=
 }
 
 // chooseRecord finds the one DMARC record among TXT records. Several count as
@@ -59,9 +60,14 @@ func parseRecord(txt string) (*record, error) {
 	kept := []string{"v=DMARC1"}
 	given := map[string]string{}
 	bad := ""
+	var reports []string
 	for pair := range strings.SplitSeq(txt, ";") {
 		name, value, _ := strings.Cut(pair, "=")
-		name, value = strings.ToLower(strings.TrimSpace(name)), strings.ToLower(strings.TrimSpace(value))
+		name, value = strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value)
+		if name == "rua" && given[name] == "" {
+			reports = strings.Split(value, ",")
+		}
+		value = strings.ToLower(value)
 		if _, twice := given[name]; twice || name == "" {
 			continue
 		}
@@ -86,7 +92,7 @@ func parseRecord(txt string) (*record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the DMARC record: %w", err)
 	}
-	rec := &record{Record: *r}
+	rec := &record{Record: *r, reports: reports}
 	if bad == "" && slices.Contains(decisive["np"], given["np"]) {
 		rec.missing = dmarc.Policy(given["np"])
 	}

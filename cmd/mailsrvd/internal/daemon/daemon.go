@@ -36,6 +36,7 @@ import (
 	"svc.plus/mailsrvd/smtpd"
 	"svc.plus/mailsrvd/smtpd/allowance"
 	"svc.plus/mailsrvd/smtpd/inbound"
+	"svc.plus/mailsrvd/smtpd/inbound/dmarcrpt"
 	"svc.plus/mailsrvd/smtpd/queue"
 	"svc.plus/mailsrvd/smtpd/relay/tlsrpt"
 )
@@ -77,6 +78,7 @@ type Daemon struct {
 	reports  *tlsrpt.Collector
 	bans     *ban.List
 	sending  *allowance.Book
+	dmarc    *dmarcrpt.Collector
 	greylist *inbound.Greylist // nil unless strangers are put off
 
 	turning  sync.Mutex    // guards turns
@@ -143,7 +145,7 @@ func (d *Daemon) build(ctx context.Context) error {
 	if d.resolver, err = dns.NewSystem(c.DNS.Resolver); err != nil {
 		return fmt.Errorf("%s: %w", c.Where("dns.resolver"), err)
 	}
-	d.reports = d.tlsReports()
+	d.reports, d.dmarc = d.tlsReports(), d.dmarcReports()
 	d.checkLogins(ctx, c)
 	if d.queue, err = queue.Open(d.queueOptions()); err != nil {
 		return fmt.Errorf("%s: %w", c.Where("state_dir"), err)
@@ -243,6 +245,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	sending.Go(func() { d.queue.Run(queueCtx) })
 	sending.Go(func() { d.reports.Run(queueCtx) })
 	sending.Go(func() { d.sending.Run(queueCtx) })
+	sending.Go(func() { d.dmarc.Run(queueCtx) })
 	serving.Go(func() { d.watchZones(run) })
 	serving.Go(func() { d.watchKeys(run) })
 	if d.greylist != nil {

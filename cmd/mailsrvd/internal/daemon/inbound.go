@@ -16,9 +16,9 @@ func (d *Daemon) inspector() (*inbound.Inspector, error) {
 		AuthservID: cmp.Or(c.AuthservID, d.cfg.Hostname), Resolver: d.resolver,
 		SPF: inbound.Setting(c.SPF), DKIM: inbound.Setting(c.DKIM), DMARC: inbound.Setting(c.DMARC), ARC: inbound.Setting(c.ARC),
 		TrustedSealers: c.TrustedSealers,
-		Client:         d.clientOptions(),
-		Skip:           []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
-		Logger:         d.log, Registerer: d.registry,
+		Client:         d.clientOptions(), Evaluated: d.dmarc.Observe,
+		Skip:   []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+		Logger: d.log, Registerer: d.registry,
 	})
 }
 

@@ -60,6 +60,7 @@ on_failure = "accept"
 		t.Fatal(err)
 	}
 	d.resolver = fake.Resolver()
+	d.dmarc = d.dmarcReports()
 	i, err := d.inspector()
 	if err != nil {
 		t.Fatal(err)

@@ -24,8 +24,8 @@ func (d *Daemon) tlsReports() *tlsrpt.Collector {
 }
 
 // errUnsigned keeps a report back that its recipient would have to ignore (RFC
-// 8460 section 3).
-var errUnsigned = errors.New("no [[dkim]] key signs for the domain of [tls_reports] contact")
+// 8460 section 3), or could not believe.
+var errUnsigned = errors.New("no [[dkim]] key signs for the domain of the contact of [tls_reports] or [dmarc_reports]")
 
 // mailReport signs a report and queues it.
 func (d *Daemon) mailReport(ctx context.Context, env message.Envelope, c *message.Content) error {
