@@ -8,6 +8,7 @@
 # make walkthrough, make systemd-test   the main job with real clients; the unit under systemd
 # make thunderbird-test   Thunderbird sets itself up (root; needs thunderbird, xvfb, xdotool, imagemagick)
 # make migrate-test   docs/migrate.md, done with Debian's chasquid and Dovecot
+# make ansible-test   the playbook deploy_mail.yml on a bare Debian, twice
 # make deb    the Debian package, in dist/; make debian-test tries it on a bare Debian
 
 GO        ?= go
@@ -16,7 +17,7 @@ LDFLAGS   = -X main.version=$(VERSION)
 FUZZTIME  ?= 30s
 BIN       = bin/mailsrvd
 
-.PHONY: build run test lint setup setup-test fuzz bench torture clean walkthrough systemd-test thunderbird-test deb debian-test migrate-test
+.PHONY: build run test lint setup setup-test fuzz bench torture clean walkthrough systemd-test thunderbird-test deb debian-test migrate-test ansible-test
 
 build: setup
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/mailsrvd
@@ -71,6 +72,10 @@ debian-test: setup-test
 # From chasquid and Dovecot and back, by the commands of docs/migrate.md.
 migrate-test: setup-test
 	deploy/migrate-test.sh
+
+# The playbook on a bare Debian over SSH, then the monitoring pipeline against it.
+ansible-test: setup-test
+	deploy/ansible-test.sh
 
 clean:
 	rm -rf bin dev dist

@@ -45,7 +45,7 @@ test_packages='
 	ldnsutils
 	systemd
 	util-linux
-	debootstrap
+	debootstrap ansible ansible-lint openssh-client git
 	bind9-utils
 	chromium
 	fonts-dejavu-core

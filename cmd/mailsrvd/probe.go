@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"strings"
@@ -35,6 +36,7 @@ reads it and deletes it. It uses TLS and the servers of the configuration, unles
 --smtp and --imap name others; the ports 465 and 993, and those of
 listen.submissions and listen.imaps, mean TLS from the first byte, all others
 STARTTLS. A server on this machine is known by its configured certificate.
+With both options and a USER that has a domain, no configuration is needed.
 
 The password comes from --password-file, else from the environment variable
 MAILSRVD_PASSWORD, else from the terminal or the first line of standard input.
@@ -66,7 +68,9 @@ type probeStep struct {
 
 func (a *app) runProbe(ctx context.Context, o probeOptions) error {
 	cfg, err := a.config()
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) && o.elsewhere() {
+		cfg, _ = config.Parse(a.configPath, "") // nothing of it matters
+	} else if err != nil {
 		return err
 	}
 	po, err := o.target(cfg)
@@ -87,6 +91,11 @@ func (a *app) runProbe(ctx context.Context, o probeOptions) error {
 		}
 	})
 	return errors.Join(failure, err)
+}
+
+// elsewhere says that the options alone tell what to probe.
+func (o probeOptions) elsewhere() bool {
+	return o.smtp != "" && o.imap != "" && strings.Contains(o.user, "@")
 }
 
 // target is what the configuration and the options say about the servers.
