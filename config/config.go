@@ -42,6 +42,8 @@ type Config struct {
 	Log        Log
 
 	lines map[string]int
+	// files are the paths that were given.
+	files []string
 }
 
 // sections lists every section in the order of the reference, bound to c.
@@ -106,7 +108,7 @@ func Parse(file, text string) (*Config, Problems) {
 		dir = filepath.Dir(file)
 	}
 	c := &Config{File: file, lines: map[string]int{}}
-	l := &loader{c: c, env: env{dir: dir}}
+	l := &loader{c: c, env: env{dir: dir, files: &c.files}}
 	c.setDefaults()
 
 	var tree map[string]any
@@ -192,6 +194,17 @@ func (c *Config) line(key string) int {
 // Problem makes a problem of a later check that blames key.
 func (c *Config) Problem(key, text, mend string) Problem {
 	return Problem{File: c.File, Line: c.line(key), Key: key, Text: text, Mend: mend}
+}
+
+// Files are the paths that the configuration names, given or by default, whether
+// they exist or not: files to read, state_dir and run_dir.
+func (c *Config) Files() []string {
+	files := append(slices.Clone(c.files), c.Aliases.File, c.StateDir, c.RunDir)
+	if c.Auth.Backend == "passwd-file" {
+		files = append(files, c.Auth.PasswdFile.Path)
+	}
+	slices.Sort(files)
+	return slices.DeleteFunc(slices.Compact(files), func(s string) bool { return s == "" })
 }
 
 // Given reports whether the file sets the key.

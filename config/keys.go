@@ -46,7 +46,12 @@ type value struct {
 }
 
 // env is what values may depend on beside the text.
-type env struct{ dir string }
+type env struct {
+	dir string
+	// files, if not nil, collects the paths that keys of the kind "path" are set
+	// to.
+	files *[]string
+}
 
 // fault is a wrong value, with the mend. Setters return it.
 type fault struct{ text, mend string }
@@ -215,6 +220,9 @@ func file(p *string) value {
 			return faultf("remove it", "the path has a NUL character")
 		}
 		*p = e.path(s)
+		if e.files != nil && *p != "" {
+			*e.files = append(*e.files, *p)
+		}
 		return nil
 	}}
 }
