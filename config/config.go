@@ -103,12 +103,16 @@ func Read(path string) (*Config, Problems, error) {
 // the directory of relative paths. The Config is never nil, but may only be
 // used for work when the problems are no errors.
 func Parse(file, text string) (*Config, Problems) {
+	return parse(file, text, renames)
+}
+
+func parse(file, text string, renames []rename) (*Config, Problems) {
 	dir, err := filepath.Abs(filepath.Dir(file))
 	if err != nil {
 		dir = filepath.Dir(file)
 	}
 	c := &Config{File: file, lines: map[string]int{}}
-	l := &loader{c: c, env: env{dir: dir, files: &c.files}}
+	l := &loader{c: c, renames: renames, env: env{dir: dir, files: &c.files}}
 	c.setDefaults()
 
 	var tree map[string]any
@@ -117,6 +121,7 @@ func Parse(file, text string) (*Config, Problems) {
 		return c, l.problems
 	}
 	c.lines = keyLines(text)
+	l.rename(tree)
 	l.load(tree)
 	for _, p := range c.crossCheck() {
 		p.File, p.Line = c.File, c.line(p.Key)
@@ -215,6 +220,7 @@ type loader struct {
 	c        *Config
 	env      env
 	problems Problems
+	renames  []rename
 	known    []string // full names of all sections and keys, for suggestions
 }
 
