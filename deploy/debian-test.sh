@@ -1,13 +1,13 @@
 #!/bin/bash
 # The package on a bare Debian: debootstrap makes one, a real systemd boots it in
 # namespaces, and the .deb alone becomes a mail server. It delivers and reads
-# mail, is upgraded under load without losing a message, keeps running when the
+# mail, keeps it through the next version and back, is upgraded under load without losing a message, keeps running when the
 # new version does not like the configuration, and is purged. Run as root after
 # `make build`; nothing is left on this host.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 [ "$(id -u)" = 0 ] || { echo "missing: root, to make namespaces" >&2; exit 1; }
-for c in debootstrap swaks python3 openssl; do
+for c in debootstrap swaks curl python3 openssl git; do
 	command -v $c >/dev/null || { echo "missing: $c (deploy/setup.sh build test)" >&2; exit 1; }
 done
 if [ -z "${IN_TEST:-}" ]; then
@@ -28,6 +28,14 @@ step "two builds, the second time the same bytes"
 "$here/deb/build.sh" "$work/a" >/dev/null
 (umask 077 && TZ=Asia/Tokyo "$here/deb/build.sh" "$work/again" >/dev/null)
 cmp "$work"/a/*.deb "$work"/again/*.deb
+# The version to come from: UPGRADE_FROM, else the last release, else this one.
+from=${UPGRADE_FROM:-$(git -C "$here" describe --tags --abbrev=0 --match 'v[0-9]*' 2>/dev/null || true)}
+if [ -n "$from" ]; then
+	git clone -q "$here/.." "$work/from"
+	git -C "$work/from" checkout -q "$from"
+	rm "$work"/a/*.deb
+	"$work/from/deploy/deb/build.sh" "$work/a" >/dev/null
+fi
 next=9~next
 VERSION=$next "$here/deb/build.sh" "$work/b" >/dev/null
 
@@ -67,6 +75,30 @@ inside mailsrvd dkim genkey svc.plus >/dev/null
 inside mailsrvd check-config || [ $? = 1 ]
 inside systemctl enable --now mailsrvd
 probe
+
+step "today's data under the next version, and back"
+submit() { beside swaks --server 127.0.0.1:587 --tls --auth-user support --auth-password 'correct horse' --from support@svc.plus --hide-all "$@"; }
+imap() { beside curl -sS --insecure -u 'support:correct horse' "imaps://127.0.0.1/$1" -X "$2" >/dev/null; }
+state() {
+	beside "$here/mailstate.py" 993 support 'correct horse'
+	inside mailsrvd queue list --json | python3 -c 'import json, sys; [print(i["id"], i["recipients"]) for i in json.load(sys.stdin)]'
+}
+for n in 1 2 3 4; do submit --to support@svc.plus --header "Message-Id: <m$n@svc.plus>"; done
+inside sed -i 's,^#hold = false,hold = true,' /etc/mailsrvd/mailsrvd.toml
+inside systemctl restart mailsrvd
+submit --to friend@example.net
+imap "" 'CREATE Work'
+imap INBOX 'UID COPY 1:2 Work'
+imap INBOX 'UID STORE 2:3 +FLAGS (\Seen $label1)'
+imap "" 'SUBSCRIBE Work'
+state >"$work/today"
+grep -q friend@example.net "$work/today"
+inside dpkg -i --force-confold /root/b.deb >/dev/null
+state >"$work/then"
+diff "$work/today" "$work/then"
+inside dpkg -i --force-confold --force-downgrade /root/a.deb >/dev/null 2>&1
+state >"$work/back"
+diff "$work/today" "$work/back"
 
 step "upgrade under load"
 beside python3 "$here/load.py" 127.0.0.1:25 someone@example.net support@svc.plus 4 "$work/stop" "$work/receipts" >"$work/load.log" 2>&1 &
@@ -110,7 +142,7 @@ step "remove, and back"
 inside dpkg -r mailsrvd
 never active
 must inside test -d /var/lib/mailsrvd/queue
-inside dpkg -i /root/b.deb
+inside dpkg -i --force-confold /root/b.deb
 must active
 probe
 
