@@ -8,6 +8,7 @@
 # make walkthrough, make systemd-test   the main job with real clients; the unit under systemd
 # make thunderbird-test   Thunderbird sets itself up (root; needs thunderbird, xvfb, xdotool, imagemagick)
 # make migrate-test   docs/migrate.md, done with Debian's chasquid and Dovecot
+# make manual-test   every command of docs/manual
 # make ansible-test   the playbook deploy_mail.yml on a bare Debian, twice
 # make deb    the Debian package, in dist/; make debian-test tries it on a bare Debian
 
@@ -17,7 +18,7 @@ LDFLAGS   = -X main.version=$(VERSION)
 FUZZTIME  ?= 30s
 BIN       = bin/mailsrvd
 
-.PHONY: build run test lint setup setup-test fuzz bench torture clean walkthrough systemd-test thunderbird-test deb debian-test migrate-test ansible-test
+.PHONY: build run test lint setup setup-test fuzz bench torture clean walkthrough systemd-test thunderbird-test deb debian-test migrate-test ansible-test manual-test
 
 build: setup
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/mailsrvd
@@ -76,6 +77,10 @@ migrate-test: setup-test
 # The playbook on a bare Debian over SSH, then the monitoring pipeline against it.
 ansible-test: setup-test
 	deploy/ansible-test.sh
+
+# Every command of docs/manual, on a machine of its own.
+manual-test: setup-test
+	deploy/manual-test.sh
 
 clean:
 	rm -rf bin dev dist

@@ -6,7 +6,7 @@
 In each fenced block of the language "console" a line that begins with "# " is
 a command for root, with "> " its continuation, and all others are what it
 prints: each must come, in this order, but others may come between; "…" stands
-for anything. A command must succeed unless "(exit status N)" stands below it.
+for anything, and white space for any white space. A command must succeed unless "(exit status N)" stands below it.
 What a reader need not see stands in comments of their own lines:
 
     <!-- test: COMMAND -->
@@ -37,14 +37,14 @@ def steps(text):
             if command is not None:
                 yield start, command, expected
             command, expected, start = line[2:], [], n
-        elif line.startswith("> ") and command is not None:
+        elif (line + " ").startswith("> ") and command is not None:
             command += "\n" + line[2:]
         elif line.strip() and line.strip() != "…":
             expected.append(line)
 
 
 def pattern(line):
-    return re.compile(".*".join(re.escape(p) for p in line.rstrip().split("…")))
+    return re.compile(".*".join(re.escape(p) for p in " ".join(line.split()).split("…")))
 
 
 def missing(expected, output):
@@ -52,13 +52,13 @@ def missing(expected, output):
     lines = iter(output.splitlines())
     for want in expected:
         p = pattern(want)
-        if not any(p.fullmatch(got.rstrip()) for got in lines):
+        if not any(p.fullmatch(" ".join(got.split())) for got in lines):
             return want
     return None
 
 
 def main(page, prefix):
-    ran = 0
+    ran = failed = 0
     for n, command, expected in steps(open(page, encoding="utf-8").read()):
         status = 0
         if expected and (m := re.fullmatch(r"\(exit status (\d+)\)", expected[-1])):
@@ -70,7 +70,9 @@ def main(page, prefix):
         if done.returncode != status or want is not None:
             print("%s:%d: %s\n%s(exit status %d)" % (page, n, command, done.stdout, done.returncode))
             print("expected %s" % (repr(want) if want is not None else "exit status %d" % status))
-            sys.exit(1)
+            failed += 1
+    if failed > 0:
+        sys.exit("%s: %d of %d commands are not as written" % (page, failed, ran))
     if ran == 0:
         sys.exit("%s: no command" % page)
     print("%s: %d commands, all as written" % (page, ran))
