@@ -221,11 +221,7 @@ func (ck *checker) rooms(ctx context.Context) {
 
 // dns compares the zones with what the domains need.
 func (ck *checker) dns(ctx context.Context) {
-	domains, err := zone.Of(ck.cfg)
-	var findings []zone.Finding
-	if err == nil {
-		findings, err = zone.CheckAll(ctx, ck.cfg.DNS.Resolver, domains)
-	}
+	findings, err := checkZones(ctx, ck.cfg)
 	if err != nil {
 		ck.errorAt("dns", err.Error(), "correct the key")
 		return

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/x509"
 	"fmt"
 	"strings"
@@ -28,9 +29,9 @@ func (a *app) dnsRecordsCommand() *cobra.Command {
 		Use:   "records [DOMAIN]",
 		Short: "Print the lines to paste into the DNS zone",
 		Long: `records prints the records that a mail domain needs: MX, addresses, SPF, DKIM,
-DMARC, MTA-STS where [mta_sts] is set, the SRV records by which mail programs find the server, and the names
-under which they ask for settings. Without DOMAIN it prints those of all domains.
-It asks no DNS.
+DMARC, MTA-STS where [mta_sts] is set, the SRV records by which mail programs find
+the server, and the names under which they ask for settings. Without DOMAIN it
+prints those of all domains. It asks no DNS.
 
 Formats: bind (lines of a zone file, which most providers import), cloudflare
 (the body of its batch call), route53 (a change batch), terraform-cloudflare,
@@ -48,9 +49,11 @@ terraform-route53.`,
 			}
 			if tlsa {
 				// Once is enough: the domains share the host.
-				if domains[0].Certificate, err = servedCertificate(cfg); err != nil {
+				chain, err := served(cfg)
+				if err != nil {
 					return err
 				}
+				domains[0].Certificate = chain[0]
 			}
 			var all []zone.Record
 			for _, d := range domains {
@@ -71,19 +74,27 @@ terraform-route53.`,
 	return c
 }
 
-// servedCertificate is what the MX listener shows to a client that asks for
+// served is the chain that the MX listener shows to a client that asks for
 // hostname.
-func servedCertificate(c *config.Config) (*x509.Certificate, error) {
+func served(c *config.Config) ([]*x509.Certificate, error) {
 	certs, err := listen.LoadCertificates(nil, daemon.CertificatePairs(c)...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Where("tls.certificate"), err)
 	}
-	for _, leaf := range certs.Leaves() {
-		if leaf.VerifyHostname(c.Hostname) == nil {
-			return leaf, nil
-		}
+	return certs.Chain(c.Hostname), nil
+}
+
+// checkZones compares the DNS with what the domains need. A certificate that
+// cannot be read is for check-config to tell.
+func checkZones(ctx context.Context, c *config.Config, names ...string) ([]zone.Finding, error) {
+	domains, err := zone.Of(c, names...)
+	if err != nil {
+		return nil, err
 	}
-	return certs.Leaves()[0], nil
+	for i := range domains {
+		domains[i].Served, _ = served(c)
+	}
+	return zone.CheckAll(ctx, c.DNS.Resolver, domains)
 }
 
 func (a *app) dnsCheckCommand() *cobra.Command {
@@ -91,8 +102,8 @@ func (a *app) dnsCheckCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check [DOMAIN]",
 		Short: "Compare the DNS with what the mail domains need",
-		Long: `check asks the DNS for MX, addresses, reverse names, SPF, DKIM, DMARC and MTA-STS,
-and prints what differs from what it should be, with the mend.
+		Long: `check asks the DNS for MX, addresses, reverse names, SPF, DKIM, DMARC, MTA-STS
+and TLSA, and prints what differs from what it should be, with the mend.
 
 Exit status: 0 all is right; 1 something differs.`,
 		Example: "  mailsrvd dns check",
@@ -102,11 +113,7 @@ Exit status: 0 all is right; 1 something differs.`,
 			if err != nil {
 				return err
 			}
-			domains, err := zone.Of(cfg, args...)
-			if err != nil {
-				return err
-			}
-			findings, err := zone.CheckAll(cmd.Context(), cfg.DNS.Resolver, domains)
+			findings, err := checkZones(cmd.Context(), cfg, args...)
 			if err != nil {
 				return err
 			}

@@ -18,7 +18,7 @@ func TestOurPolicyIsServedAsItIsAnnounced(t *testing.T) {
 		edit(t, s.Config, "[relay]", "[mta_sts]\nmode = \"testing\"\nmx = [\"mail.example.test\", \"*.backup.example\"]\n[relay]")
 	})
 	for _, mode := range []mtasts.Mode{mtasts.Testing, mtasts.Enforce} {
-		text := served(t, tr, "mta-sts."+dev.Domain)
+		text := servedPolicy(t, tr, "mta-sts."+dev.Domain)
 		p, err := mtasts.Parse(text)
 		if err != nil || p.Mode != mode || p.String() != text || !p.Lists("mail.example.test") || !p.Lists("b1.backup.example") {
 			t.Errorf("served %q: %+v, %v", text, p, err)
@@ -36,13 +36,13 @@ func TestOurPolicyIsServedAsItIsAnnounced(t *testing.T) {
 			}
 		}
 	}
-	if text := served(t, tr, "mta-sts.other.example"); text != "" {
+	if text := servedPolicy(t, tr, "mta-sts.other.example"); text != "" {
 		t.Errorf("for another domain: %q", text)
 	}
 }
 
-// served asks the site for the policy under a host name; "" is 404.
-func served(t *testing.T, tr *trial, host string) string {
+// servedPolicy asks the site for the policy under a host name; "" is 404.
+func servedPolicy(t *testing.T, tr *trial, host string) string {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	req, err := http.NewRequest(http.MethodGet, "https://"+tr.cfg.Listen.HTTPS[0]+"/.well-known/mta-sts.txt", nil)

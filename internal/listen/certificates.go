@@ -134,6 +134,23 @@ func (c *Certificates) Leaves() []*x509.Certificate {
 	return leaves
 }
 
+// Chain is what a client that asks for hostname is shown, the server's own
+// certificate first.
+func (c *Certificates) Chain(hostname string) []*x509.Certificate {
+	set := c.current.Load()
+	cert := set.find(hostname)
+	if cert == nil {
+		cert = set.certs[0]
+	}
+	var chain []*x509.Certificate
+	for _, der := range cert.Certificate {
+		if parsed, err := x509.ParseCertificate(der); err == nil {
+			chain = append(chain, parsed)
+		}
+	}
+	return chain
+}
+
 // GetCertificate is for tls.Config: the first certificate that covers the
 // client's server name and suits its signature algorithms, else the first.
 func (c *Certificates) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 
 	"svc.plus/mailsrvd/internal/dns"
 )
@@ -55,6 +56,17 @@ func matches(t dns.TLSA, c *x509.Certificate) bool {
 		data = sum[:]
 	}
 	return bytes.Equal(data, t.Data)
+}
+
+// Check reports whether senders that follow DANE would deliver to a host of a
+// domain that has these records and shows this chain, its own certificate first.
+// Records that none of them can use do not matter.
+func Check(records []dns.TLSA, domain, host string, chain []*x509.Certificate) error {
+	good := slices.DeleteFunc(slices.Clone(records), func(t dns.TLSA) bool { return !usable(t) })
+	if len(good) == 0 {
+		return nil
+	}
+	return authority{records: good, names: names(domain, host, host)}.check(chain)
 }
 
 // authority is what a server's certificates are held against.

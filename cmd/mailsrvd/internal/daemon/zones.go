@@ -43,6 +43,11 @@ func (d *Daemon) checkZones(ctx context.Context) {
 		domains, err = zone.Of(c)
 		return err
 	})
+	for i := range domains {
+		if d.certs != nil {
+			domains[i].Served = d.certs.Chain(c.Hostname)
+		}
+	}
 	var findings []zone.Finding
 	if err == nil {
 		findings, err = zone.CheckAll(ctx, c.DNS.Resolver, domains)

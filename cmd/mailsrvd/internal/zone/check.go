@@ -2,6 +2,7 @@ package zone
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -12,14 +13,15 @@ import (
 
 	"svc.plus/mailsrvd/dkim"
 	"svc.plus/mailsrvd/internal/dns"
+	"svc.plus/mailsrvd/smtpd/relay/dane"
 	"svc.plus/mailsrvd/smtpd/relay/mtasts"
 	"svc.plus/mailsrvd/smtpd/relay/tlsrpt"
 )
 
 // Finding is one thing in the DNS that is not as it should be.
 type Finding struct {
-	// About is "MX", "address", "PTR", "SPF", "DKIM", "DMARC", "MTA-STS" or "TLS
-	// reports".
+	// About is "MX", "address", "PTR", "SPF", "DKIM", "DMARC", "MTA-STS", "TLSA" or
+	// "TLS reports".
 	About string `json:"about"`
 	// Name is the name asked.
 	Name string `json:"name"`
@@ -42,6 +44,7 @@ func (d Domain) Check(ctx context.Context, r *dns.Resolver, fetch Fetch) []Findi
 	c.dkim(ctx)
 	c.dmarc(ctx)
 	c.mtaSTS(ctx)
+	c.tlsa(ctx)
 	c.tlsReports(ctx)
 	return c.findings
 }
@@ -239,6 +242,13 @@ func (c *check) mtaSTS(ctx context.Context) {
 	case policy.String() != c.Policy.String():
 		c.warn("MTA-STS", name, "let listen.https of this server serve it, or copy: "+strings.ReplaceAll(strings.TrimSpace(c.Policy.String()), "\r\n", " | "), "the policy at %s is not that of [mta_sts]", url)
 	}
+	if err := c.untrusted(); err != nil && policy.Mode != mtasts.None {
+		report := c.warn
+		if policy.Mode == mtasts.Enforce {
+			report = func(about, name, mend, format string, args ...any) { c.add(about, name, mend, format, args...) }
+		}
+		report("MTA-STS", c.Hostname, "get a certificate of a public authority for "+c.Hostname, "others that follow the policy refuse the certificate of %s: %v", c.Hostname, err)
+	}
 	if id, _ := mtasts.RecordID(texts); id != c.Policy.ID() {
 		c.warn("MTA-STS", name, "set it to id="+c.Policy.ID(), "the id %q is not that of the policy: others may keep an old one", id)
 	}
@@ -254,5 +264,32 @@ func (c *check) tlsReports(ctx context.Context) {
 	texts, err := c.r.TXT(ctx, name)
 	if !c.unanswered("TLS reports", name, err) && len(tlsrpt.ParseRecord(texts)) == 0 {
 		c.warn("TLS reports", name, fmt.Sprintf(`add to the zone: %s. TXT "v=TLSRPTv1; rua=mailto:%s@%s"`, name, c.Postmaster, c.Name), "%s does not say where others report failures of TLS to", c.Name)
+	}
+}
+
+// untrusted is why others would not verify the certificate of this host; nil also
+// if it is not known.
+func (c *check) untrusted() error {
+	if len(c.Served) == 0 {
+		return nil
+	}
+	between := x509.NewCertPool()
+	for _, cert := range c.Served[1:] {
+		between.AddCert(cert)
+	}
+	_, err := c.Served[0].Verify(x509.VerifyOptions{DNSName: c.Hostname, Roots: c.Roots, Intermediates: between})
+	return err
+}
+
+// tlsa compares the TLSA records of this host with its certificate: wrong ones
+// keep mail out (RFC 7672).
+func (c *check) tlsa(ctx context.Context) {
+	name := "_25._tcp." + c.Hostname
+	a, err := c.r.TLSA(ctx, 25, c.Hostname)
+	if c.unanswered("TLSA", name, err) || len(c.Served) == 0 {
+		return
+	}
+	if err := dane.Check(a.Records, c.Name, c.Hostname, c.Served); err != nil {
+		c.add("TLSA", name, "replace them with what mailsrvd dns records --tlsa prints, or remove them", "the TLSA records keep out mail of those who follow DANE: %v", err)
 	}
 }

@@ -33,6 +33,11 @@ type Domain struct {
 	HTTPS int
 	// Certificate is that of the MX listener, for a TLSA record; nil for none.
 	Certificate *x509.Certificate
+	// Served is the chain that the MX listener shows, its own certificate first;
+	// nil if that is not known. Roots verify it for others; nil means the
+	// system's.
+	Served []*x509.Certificate
+	Roots  *x509.CertPool
 }
 
 // Key is one DKIM key.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"math/big"
 	"net/netip"
 	"regexp"
@@ -18,6 +20,7 @@ import (
 
 	"svc.plus/mailsrvd/dkim"
 	"svc.plus/mailsrvd/internal/dns"
+	"svc.plus/mailsrvd/internal/peertest"
 	"svc.plus/mailsrvd/smtpd/relay/mtasts"
 )
 
@@ -235,6 +238,58 @@ func TestOurPolicyIsComparedWithWhatOthersSee(t *testing.T) {
 			}
 		}
 		if len(findings) != len(tt.want) {
+			t.Errorf("%s: %+v", tt.name, findings)
+		}
+	}
+}
+
+// TestCertificateAsOthersSeeIt: by TLSA records, and by the usual authorities
+// where an MTA-STS policy demands it.
+func TestCertificateAsOthersSeeIt(t *testing.T) {
+	ca := peertest.NewAuthority(t)
+	leaf, other := ca.Issue(time.Hour, "mail.example.org").Leaf, ca.Issue(time.Hour, "mail.example.net").Leaf
+	roots := x509.NewCertPool()
+	roots.AddCert(ca.Certificate)
+	record := func(usage int, c *x509.Certificate) string {
+		return fmt.Sprintf("_25._tcp.mail.example.org TLSA %d 1 1 %x\n", usage, sha256.Sum256(c.RawSubjectPublicKeyInfo))
+	}
+	for _, tt := range []struct {
+		name   string
+		tlsa   string
+		served []*x509.Certificate
+		mode   mtasts.Mode
+		roots  *x509.CertPool
+		want   string
+		warn   bool
+	}{
+		{name: "no records", served: []*x509.Certificate{leaf}},
+		{name: "right", tlsa: record(3, leaf), served: []*x509.Certificate{leaf}},
+		{name: "one of two is right", tlsa: record(3, other) + record(3, leaf), served: []*x509.Certificate{leaf}},
+		{name: "the authority", tlsa: record(2, ca.Certificate), served: []*x509.Certificate{leaf, ca.Certificate}},
+		{name: "the authority is not shown", tlsa: record(2, ca.Certificate), served: []*x509.Certificate{leaf}, want: "the TLSA records keep out mail"},
+		{name: "an old key", tlsa: record(3, other), served: []*x509.Certificate{leaf}, want: "the TLSA records keep out mail"},
+		{name: "of no use to anybody", tlsa: record(1, other), served: []*x509.Certificate{leaf}},
+		{name: "certificate not known", tlsa: record(3, other)},
+		{name: "enforced and trusted", served: []*x509.Certificate{leaf, ca.Certificate}, mode: mtasts.Enforce, roots: roots},
+		{name: "enforced and not trusted", served: []*x509.Certificate{leaf, ca.Certificate}, mode: mtasts.Enforce, roots: x509.NewCertPool(), want: "refuse the certificate of mail.example.org"},
+		{name: "enforced with another name", served: []*x509.Certificate{other, ca.Certificate}, mode: mtasts.Enforce, roots: roots, want: "refuse the certificate of mail.example.org"},
+		{name: "tested and not trusted", served: []*x509.Certificate{leaf}, mode: mtasts.Testing, roots: x509.NewCertPool(), want: "refuse the certificate of mail.example.org", warn: true},
+		{name: "ended and not trusted", served: []*x509.Certificate{leaf}, mode: mtasts.None, roots: x509.NewCertPool()},
+	} {
+		d := domain(testKey(t))
+		d.Served, d.Roots = tt.served, tt.roots
+		if tt.mode != "" {
+			d.HasPolicy, d.Policy = true, mtasts.Policy{Mode: tt.mode, MX: []string{"mail.example.org"}, MaxAge: time.Hour}
+		}
+		f, err := dns.NewFake(good(d) + tt.tlsa)
+		if err != nil {
+			t.Fatal(err)
+		}
+		findings := d.Check(context.Background(), f.Resolver(), func(context.Context, string) (string, error) { return d.Policy.String(), nil })
+		if tt.want == "" && len(findings) == 0 {
+			continue
+		}
+		if len(findings) != 1 || tt.want == "" || findings[0].Warning != tt.warn || !strings.Contains(findings[0].Text, tt.want) || findings[0].Mend == "" {
 			t.Errorf("%s: %+v", tt.name, findings)
 		}
 	}
