@@ -211,6 +211,8 @@ type Store struct {
 
 	quota quotaState
 
+	validities sync.Mutex // held while a UIDVALIDITY is taken
+
 	watching folderWatchers
 
 	// open holds the Mailboxes in memory by directory name; all.mu guards it.

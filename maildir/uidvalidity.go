@@ -21,6 +21,8 @@ const validityName = "dovecot-uidvalidity"
 
 // nextValidity takes the next UIDVALIDITY; f is the Maildir itself.
 func (f *folder) nextValidity() (uint32, error) {
+	f.store.validities.Lock() // many threads at once would be faster than each of them
+	defer f.store.validities.Unlock()
 	for range 10 {
 		cur, err := f.currentValidity()
 		if err != nil {
