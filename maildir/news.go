@@ -68,9 +68,12 @@ func (m *Mailbox) takeNews(ctx context.Context, news *folderNews) (done bool) {
 func (m *Mailbox) compareNews(f *folder, news *folderNews) (fresh []namedFile, ok bool) {
 	var missing []namedFile
 	var at ModSeq
-	for file := range news.names {
+	for file, there := range news.names {
+		if there == m.knows(file) { // our own doing, as most often
+			continue
+		}
 		var st unix.Stat_t
-		there := f.statIn(file.in, file.name, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG
+		there = f.statIn(file.in, file.name, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG
 		switch {
 		case !validEntry([]byte(file.name)) || there == m.knows(file):
 		case !there:

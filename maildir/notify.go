@@ -56,9 +56,9 @@ type watchPoint struct {
 
 // folderNews are the events of one folder that nobody has looked at yet.
 type folderNews struct {
-	names map[namedFile]struct{}
-	all   bool // too many, or not told apart
-	begun bool // following began: what came before is looked for
+	names map[namedFile]bool // whether the file was there after the last event
+	all   bool               // too many, or not told apart
+	begun bool               // following began: what came before is looked for
 }
 
 type namedFile struct {
@@ -266,7 +266,8 @@ func (n *notifier) event(ev fsnotify.Event) {
 	case isDir:
 		n.note(self.m, func(f *folderNews) { f.all = true })
 	case isFile:
-		n.note(point.m, func(f *folderNews) { f.names[namedFile{point.in, path.Base(ev.Name)}] = struct{}{} })
+		file, there := namedFile{point.in, path.Base(ev.Name)}, ev.Op&fsnotify.Create != 0
+		n.note(point.m, func(f *folderNews) { f.names[file] = there })
 	}
 }
 
@@ -279,7 +280,7 @@ func (n *notifier) note(m *Mailbox, add func(*folderNews)) {
 		if !n.all.begin() {
 			return
 		}
-		f = &folderNews{names: map[namedFile]struct{}{}}
+		f = &folderNews{names: map[namedFile]bool{}}
 		n.news[m] = f
 		time.AfterFunc(gather, func() {
 			defer n.all.work.Done()
