@@ -9,6 +9,7 @@ import (
 
 	"svc.plus/mailsrvd/dkim"
 	"svc.plus/mailsrvd/internal/dns"
+	"svc.plus/mailsrvd/internal/message"
 )
 
 // chain is what the ARC sets of a message are worth (RFC 8617).
@@ -19,7 +20,7 @@ type chain struct {
 
 // arc checks the chain. Its result is told where there is one.
 func (i *Inspector) arc(ctx context.Context, m Mail) chain {
-	if i.o.ARC == Off {
+	if i.o.ARC == Off || !chained(m.Header) {
 		return chain{}
 	}
 	c := chain{ARC: dkim.VerifyARC(ctx, m.Content, i.o.Resolver.TXT)}
@@ -36,6 +37,16 @@ func (i *Inspector) arc(ctx context.Context, m Mail) chain {
 		c.verdict.Comment = "i=" + strconv.Itoa(len(c.Sealers)) + " by " + c.Sealers[len(c.Sealers)-1].Domain
 	}
 	return c
+}
+
+// chained spares most mail a reader: it has no chain.
+func chained(header []byte) bool {
+	for name := range message.EachField(header) {
+		if len(name) > 4 && strings.EqualFold(string(name[:4]), "arc-") {
+			return true
+		}
+	}
+	return false
 }
 
 // vouches reports whether a chain of trusted sealers says that DMARC passed for

@@ -123,6 +123,12 @@ func TestARCThatIsOffOrBroken(t *testing.T) {
 	if r := inspector(t, f, follow(Reject), trust).Inspect(t.Context(), changed); r.Action != Refuse || !strings.Contains(string(r.Header), "arc=fail\r\n\t reason=\"ARC-Message-Signature: the body has been changed\"") {
 		t.Errorf("changed: %v\n%s", r.Action, r.Header)
 	}
+	odd := mail("a@good.example", "a@good.example")
+	odd.Header = append([]byte("ARC-Odd: x\r\n"), odd.Header...)
+	odd.Content = odd.Content.WithPrefix([]byte("ARC-Odd: x\r\n"))
+	if r := inspector(t, f).Inspect(t.Context(), odd); strings.Contains(string(r.Header), "\tarc=") {
+		t.Errorf("a field of another name:\n%s", r.Header)
+	}
 	f.Fail("list.example")
 	if r := inspector(t, f, follow(Reject), trust).Inspect(t.Context(), m); r.Action != Refuse || !strings.Contains(string(r.Header), "arc=fail") {
 		t.Errorf("no key to be had: %v\n%s", r.Action, r.Header)
