@@ -8,6 +8,9 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"svc.plus/mailsrvd/maildir"
+	"svc.plus/mailsrvd/maildir/index"
 )
 
 // benchClient is logged in and has selected INBOX with n messages.
@@ -139,7 +142,12 @@ func BenchmarkStore(b *testing.B) {
 // file.
 func bigMailbox(b *testing.B, n int) *testConn {
 	b.Helper()
-	h := newHarness(b, nil)
+	x, err := index.Open(index.Options{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { x.Close() })
+	h := newHarnessOn(b, maildir.Options{Index: x}, nil)
 	cur := h.store().Path() + "/cur/"
 	text := mail("big")
 	first := cur + fmt.Sprintf("1500000000.M0P1.test,S=%d,W=%d:2,S", len(text), len(text)+strings.Count(text, "\n"))
@@ -160,6 +168,14 @@ func bigMailbox(b *testing.B, n int) *testConn {
 			b.Fatal(err)
 		}
 	}
+	box, err := h.store().Open(b.Context(), "INBOX")
+	if err == nil {
+		err = box.Reindex(b.Context(), nil)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	box.Close()
 	h.login("")
 	c := h.conn("")
 	c.r = bufio.NewReaderSize(c.Conn, 64<<10)
@@ -173,7 +189,8 @@ func BenchmarkHundredThousand(b *testing.B) {
 	for _, command := range []string{
 		"SELECT INBOX", "FETCH 1:* (UID FLAGS)", "FETCH 1:* (UID FLAGS RFC822.SIZE INTERNALDATE)",
 		"UID SEARCH UNSEEN", "UID SEARCH SINCE 1-Jan-2026", "UID FETCH 50000 FLAGS", "STORE 50000 +FLAGS (\\Answered)",
-		"STORE 50000 -FLAGS (\\Answered)", "NOOP", "UID SEARCH SUBJECT nothing", "UID FETCH 1:* (ENVELOPE BODYSTRUCTURE)",
+		"STORE 50000 -FLAGS (\\Answered)", "NOOP", "UID SEARCH SUBJECT nothing", "UID SEARCH TEXT nothing", "UID SEARCH HEADER Message-ID nothing",
+		"UID FETCH 1:* (ENVELOPE BODYSTRUCTURE)", "UID SORT (SUBJECT) UTF-8 ALL", "UID THREAD REFERENCES UTF-8 ALL",
 	} {
 		b.Run(command, func(b *testing.B) {
 			for b.Loop() {

@@ -341,10 +341,16 @@ func (c *candidate) messageSize() (int64, error) {
 	return c.size, err
 }
 
-// dates are the internal date and the date of saving.
-func (c *candidate) dates() (maildir.Times, error) {
+// internal is the internal date.
+func (c *candidate) internal() (time.Time, error) {
+	err := c.need(needDate)
+	return c.times.Internal, err
+}
+
+// saved is the date of saving, which only the file tells.
+func (c *candidate) saved() (time.Time, error) {
 	err := c.need(needDate | needSaved)
-	return c.times, err
+	return c.times.Saved, err
 }
 
 // content returns the message's structure and file.

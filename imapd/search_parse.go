@@ -330,13 +330,13 @@ func day(t time.Time) time.Time {
 }
 
 func internalDay(c *candidate) (time.Time, error) {
-	t, err := c.dates()
-	return day(t.Internal.Local()), err
+	t, err := c.internal()
+	return day(t.Local()), err
 }
 
 func savedDay(c *candidate) (time.Time, error) {
-	t, err := c.dates()
-	return day(t.Saved.Local()), err
+	t, err := c.saved()
+	return day(t.Local()), err
 }
 
 // sentDay is the day in the Date field, whatever its zone.
@@ -384,8 +384,8 @@ func (p *searchParser) ageKey(compare func(age, n time.Duration) bool) predicate
 	p.s.dec.SP()
 	n := time.Duration(p.s.dec.NZNumber()) * time.Second
 	return predicate{cost: costStat, match: func(c *candidate) (bool, error) {
-		t, err := c.dates()
-		return err == nil && compare(p.now.Sub(t.Internal), n), err
+		t, err := c.internal()
+		return err == nil && compare(p.now.Sub(t), n), err
 	}}
 }
 

@@ -45,8 +45,8 @@ var sortKinds = map[string]sortKind{
 }
 
 func sortArrival(c *candidate) (sortValue, error) {
-	t, err := c.dates()
-	return sortValue{n: t.Internal.Unix()}, err // as INTERNALDATE has it
+	t, err := c.internal()
+	return sortValue{n: t.Unix()}, err // as INTERNALDATE has it
 }
 
 func sortSize(c *candidate) (sortValue, error) {
@@ -70,8 +70,8 @@ func (c *candidate) sentTime() (int64, error) {
 	if t, err := message.ParseDate(fields.Value("Date")); err == nil {
 		return t.Unix(), nil
 	}
-	t, err := c.dates()
-	return t.Internal.Unix(), err
+	t, err := c.internal()
+	return t.Unix(), err
 }
 
 func sortDate(c *candidate) (sortValue, error) {

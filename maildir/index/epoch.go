@@ -107,7 +107,7 @@ func identity(f *os.File) (ino, dev uint64, err error) {
 // writeEpoch writes the file durably.
 func writeEpoch(dir string, e epoch, noSync bool) error {
 	tmp := filepath.Join(dir, "epoch.tmp")
-	f, err := os.Create(tmp)
+	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("writing the epoch: %w", err)
 	}

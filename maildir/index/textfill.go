@@ -195,7 +195,7 @@ func (m *Mailbox) makeSegment(old []*segment, write func(io.Writer) error) error
 		return fmt.Errorf("making a cache directory: %w", err)
 	}
 	tmp := filepath.Join(m.dir, "text.tmp")
-	f, err := os.Create(tmp)
+	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("writing a text segment: %w", err)
 	}
