@@ -93,24 +93,48 @@ func (m *Mailbox) assignLoop() {
 	defer m.store.all.work.Done()
 	for {
 		m.disk <- struct{}{}
-		m.mu.Lock()
-		batch := m.pending
-		m.pending = nil
-		if len(batch) == 0 {
-			m.assigning = false
-			m.mu.Unlock()
-			m.unlockDisk()
-			return
-		}
-		m.mu.Unlock()
-		m.assignBatch(batch)
-		for _, a := range batch {
-			if a.done != nil {
-				a.done <- m.resultOf(a)
+		more := m.assignPending(true)
+		if !more {
+			m.mu.Lock()
+			// What came since is seen by whoever queued it.
+			if more = len(m.pending) > 0; !more {
+				m.assigning = false
 			}
+			m.mu.Unlock()
 		}
 		m.unlockDisk()
+		if !more {
+			return
+		}
 	}
+}
+
+// assignPending gives files that wait their UIDs, and reports whether there were
+// any: all of them, or deliveries alone, for which nobody waits long for a foreign
+// lock. m.disk is held. Sync needs it, since memory may count a delivery of ours as
+// read (takeNews) that still waits here.
+func (m *Mailbox) assignPending(all bool) bool {
+	m.mu.Lock()
+	var batch, left []*arrival
+	for _, a := range m.pending {
+		if all || a.done == nil {
+			batch = append(batch, a)
+		} else {
+			left = append(left, a)
+		}
+	}
+	m.pending = left
+	m.mu.Unlock()
+	if len(batch) == 0 {
+		return false
+	}
+	m.assignBatch(batch)
+	for _, a := range batch {
+		if a.done != nil {
+			a.done <- m.resultOf(a)
+		}
+	}
+	return true
 }
 
 // resultOf finds the UID of a finished arrival.

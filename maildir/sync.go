@@ -51,6 +51,7 @@ func (m *Mailbox) Sync(ctx context.Context) error {
 		return err
 	}
 	defer m.unlockDisk()
+	m.assignPending(false)
 	if err := m.sync(ctx, syncLockWait); err != nil {
 		return err
 	}
