@@ -31,7 +31,8 @@ var arcSigned = []string{"DKIM-Signature"}
 // (RFC 8617 section 5.1). It is for domain, which Match has found, under its RSA
 // key: to verifiers that know no other, of which there are many, another set
 // would break a chain that holds. The results are those of the message's
-// Authentication-Results field for authservID. The chain of the message is
+// Authentication-Results field for authservID, if it stands above all Received
+// fields. The chain of the message is
 // checked first; errors are ErrNoKey, also for no RSA key, ErrChainEnded,
 // ErrChainUnknown, and those of Sign.
 func (s *Signer) Seal(ctx context.Context, domain, authservID string, c *message.Content, lookup LookupTXT) ([]byte, error) {
@@ -116,10 +117,17 @@ func (s *Signer) set(id Identity, h *header, sets []arcSet, cv Value, authservID
 	return slices.Concat(seal, signature, results), nil
 }
 
-// resultsOf is what stands behind our name in the topmost of our
-// Authentication-Results fields, "none" without one.
+// resultsOf is what stands behind our name in our Authentication-Results field,
+// "none" without one. It stands above the first Received field, which is ours,
+// too: what is below came with the message, and may be forged.
 func (h *header) resultsOf(authservID string) string {
-	for _, f := range h.all("Authentication-Results") {
+	for _, f := range h.fields {
+		if f.is("Received") {
+			break
+		}
+		if !f.is("Authentication-Results") {
+			continue
+		}
 		id, results, _ := strings.Cut(string(bytes.TrimSpace(f.value())), ";")
 		if results = strings.TrimLeft(results, spaces); strings.EqualFold(strings.Trim(id, spaces), authservID) && results != "" {
 			return results

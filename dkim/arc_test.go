@@ -66,6 +66,7 @@ func TestChainsThatWeSealVerify(t *testing.T) {
 
 func TestResultsAreThoseOfOurField(t *testing.T) {
 	for head, want := range map[string]string{
+		"Received: by mx.svc.plus\r\nAuthentication-Results: mx.svc.plus; dmarc=pass\r\n": "i=1; mx.svc.plus; none\r\n",
 		"": "i=1; mx.svc.plus; none\r\n",
 		"Authentication-Results: mx.svc.plus\r\n":  "i=1; mx.svc.plus; none\r\n",
 		"Authentication-Results: mx.svc.plus;\r\n": "i=1; mx.svc.plus; none\r\n",
