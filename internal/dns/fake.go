@@ -81,6 +81,16 @@ func (f *Fake) Asked(name string) int {
 	return f.asked[plainName(name)]
 }
 
+// Questions tells how many questions came in all.
+func (f *Fake) Questions() (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, times := range f.asked {
+		n += times
+	}
+	return n
+}
+
 func (f *Fake) with(change func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
