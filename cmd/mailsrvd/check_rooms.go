@@ -19,6 +19,7 @@ import (
 	"svc.plus/mailsrvd/internal/listen"
 	"svc.plus/mailsrvd/lda"
 	"svc.plus/mailsrvd/maildir"
+	"svc.plus/mailsrvd/smtpd/inbound/filter"
 	"svc.plus/mailsrvd/smtpd/relay/mtasts"
 )
 
@@ -159,19 +160,42 @@ func (ck *checker) dane(context.Context) {
 	}
 }
 
-// tlsReports warns of reports that nobody would believe.
-func (ck *checker) tlsReports(context.Context) {
-	if !ck.cfg.TLSReports.Send {
-		return
+// reports warns of reports that nobody would believe.
+func (ck *checker) reports(context.Context) {
+	if ck.cfg.TLSReports.Send {
+		ck.reportContact("tls_reports.contact", ck.cfg.ReportContact(), "reports by mail that are not signed are ignored (RFC 8460 section 3)")
 	}
-	contact := ck.cfg.ReportContact()
+	if ck.cfg.DMARC.Send {
+		ck.reportContact("dmarc_reports.contact", ck.cfg.DMARCContact(), "reports that are not signed are not sent")
+	}
+}
+
+func (ck *checker) reportContact(key, contact, why string) {
 	domain := contact[strings.LastIndexByte(contact, '@')+1:]
 	for _, d := range ck.cfg.DKIM {
 		if d.Domain == domain || strings.HasSuffix(domain, "."+d.Domain) {
 			return
 		}
 	}
-	ck.warnAt("tls_reports.contact", "no [[dkim]] key signs for "+domain+", and reports by mail that are not signed are ignored (RFC 8460 section 3)", "mailsrvd dkim genkey "+domain)
+	ck.warnAt(key, "no [[dkim]] key signs for "+domain+", and "+why, "mailsrvd dkim genkey "+domain)
+}
+
+// filters looks whether the content filters are there. A bad address is the
+// rooms' to tell.
+func (ck *checker) filters(ctx context.Context) {
+	for i, f := range ck.cfg.Inbound.Filter {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		err := filter.Reach(ctx, f.Address)
+		cancel()
+		if err == nil || errors.Is(err, filter.ErrAddress) {
+			continue
+		}
+		what := "mail is deferred until it does"
+		if f.OnFailure == "accept" {
+			what = "mail passes unfiltered until it does"
+		}
+		ck.warnAt(fmt.Sprintf("inbound.filter[%d].address", i), "the filter "+f.Name+" does not answer ("+err.Error()+"): "+what, "start it, correct the address, or let our user into the socket's group")
+	}
 }
 
 // ourPolicy looks at what [mta_sts] tells others, since a wrong policy keeps mail

@@ -167,6 +167,15 @@ func TestCheckFindsWhatTheConfigurationNames(t *testing.T) {
 		{"TLS reports that nobody signs", func(t *testing.T, s *dev.Site) {
 			edit(t, s.Config, "[relay]", "[tls_reports]\nsend = true\ncontact = \"tls@other.test\"\n[relay]")
 		}, "tls_reports.contact", "no [[dkim]] key signs for other.test", "genkey other.test", true},
+		{"DMARC reports that nobody signs", func(t *testing.T, s *dev.Site) {
+			edit(t, s.Config, "[relay]", "[dmarc_reports]\nsend = true\ncontact = \"d@other.test\"\n[relay]")
+		}, "dmarc_reports.contact", "no [[dkim]] key signs for other.test", "genkey other.test", true},
+		{"a filter that is not there", func(t *testing.T, s *dev.Site) {
+			edit(t, s.Config, "[relay]", "[[inbound.filter]]\nname = \"x\"\naddress = \"/nowhere/sock\"\n[relay]")
+		}, "inbound.filter[0].address", "the filter x does not answer", "start it", true},
+		{"a filter without an address", func(t *testing.T, s *dev.Site) {
+			edit(t, s.Config, "[relay]", "[[inbound.filter]]\nname = \"x\"\naddress = \"nowhere\"\n[relay]")
+		}, "inbound.filter", "neither host:port nor the path of a socket", "", false},
 		{"bad senders", func(t *testing.T, s *dev.Site) {
 			edit(t, s.Config, "[relay]", "[submission]\nsenders_file = \"senders\"\n[relay]")
 			os.WriteFile(s.Dir+"/senders", []byte("alice: x@\n"), 0o600)

@@ -135,6 +135,21 @@ func (tr *trial) submit(t *testing.T, user, from string, to ...string) error {
 	return c.SendMail(from, to, strings.NewReader("From: <"+from+">\r\nSubject: by submission\r\n\r\nhello\r\n"))
 }
 
+// submitText logs in as user and sends that user a message of its own.
+func (tr *trial) submitText(t *testing.T, user, text string) error {
+	t.Helper()
+	c, err := smtp.DialTLS(tr.cfg.Listen.Submissions[0], tr.tls(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Auth(sasl.NewPlainClient("", user, tr.Passwords[user])); err != nil {
+		t.Fatal(err)
+	}
+	address := user + "@" + dev.Domain
+	return c.SendMail(address, []string{address}, strings.NewReader("From: <"+address+">\r\n"+text))
+}
+
 // outside sends a message to the MX.
 func (tr *trial) outside(t *testing.T, to ...string) error {
 	t.Helper()
