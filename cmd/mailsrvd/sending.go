@@ -34,6 +34,10 @@ Exit status: 0 done; 1 not.`,
 				return err
 			}
 			return p.print(a, users, func(w *tabwriter.Writer) {
+				if len(users) == 0 {
+					fmt.Fprintln(w, "Nobody has sent mail within a day.")
+					return
+				}
 				fmt.Fprintln(w, "USER\tMESSAGES: HOUR\tDAY\tRECIPIENTS: HOUR\tDAY\tLIMIT REACHED")
 				for _, u := range users {
 					fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%s\n", u.User, u.MessagesHour, u.MessagesDay, u.RecipientsHour, u.RecipientsDay, cmp.Or(u.Limit, "-"))

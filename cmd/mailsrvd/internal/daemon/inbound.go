@@ -46,11 +46,8 @@ func (d *Daemon) openGreylist() (err error) {
 	return err
 }
 
-// filters are the programs that judge content; nil if there are none.
+// filters are the programs that judge content, which may be none.
 func (d *Daemon) filters() (*filter.Chain, error) {
-	if len(d.cfg.Inbound.Filter) == 0 {
-		return nil, nil
-	}
 	o := filterOptions(d.cfg)
 	o.Logger, o.Registerer = d.log, d.registry
 	return filter.New(o)
