@@ -86,8 +86,10 @@ func (a *Authenticator) attempt(ctx context.Context, c Credentials) (Account, er
 		a.throttle.succeeded(c.Remote, name)
 		return acct, nil
 	}
-	if AsError(err).Kind == Refused && a.throttle.failed(c.Remote, name, c.Password) && a.o.Failed != nil {
-		a.o.Failed(c.Remote)
+	if AsError(err).Kind == Refused {
+		if guess, stranger := a.throttle.failed(c.Remote, name, c.Password); stranger && a.o.Failed != nil {
+			a.o.Failed(c.Remote, guess)
+		}
 	}
 	select {
 	case <-pad.C:

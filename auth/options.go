@@ -45,9 +45,10 @@ type Options struct {
 	CacheTTL time.Duration
 	// VerifyTimeout bounds one answer of the back end; 0 means 30 s.
 	VerifyTimeout time.Duration
-	// Failed is told of each new wrong password from a network from which its user
-	// has not logged in before, and which is not in AllowNets; nil for nobody.
-	Failed func(remote netip.Addr)
+	// Failed is told of each wrong password from a network from which its user has
+	// not logged in before, and which is not in AllowNets; nil for nobody. guess is
+	// the same for the same name and password.
+	Failed func(remote netip.Addr, guess uint64)
 	// Logger gets one line per failed attempt; nil means none.
 	Logger *slog.Logger
 	// Registerer takes the metrics mailsrvd_auth_*; nil means none.

@@ -96,23 +96,23 @@ func (t *throttle) ladder(e *record) time.Duration {
 	return min(time.Second<<min(e.failures-freeFailures, 20), t.max)
 }
 
-// failed counts a refused attempt. It reports whether that was a stranger's new
-// guess.
-func (t *throttle) failed(remote netip.Addr, name, password string) bool {
+// failed counts a refused attempt. It gives the guess, which is the same number
+// for the same name and password, and reports whether it was a stranger's.
+func (t *throttle) failed(remote netip.Addr, name, password string) (guess uint64, stranger bool) {
 	if t.free(remote) {
-		return false
+		return 0, false
 	}
 	addr, user, pair := t.keys(remote, name)
-	guess := t.hash(name, password)
+	guess = t.hash(name, password)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	fresh := t.addrs.make(addr).count(guess)
+	t.addrs.make(addr).count(guess)
 	t.users.make(user).count(guess)
 	if g := t.good.get(pair); g != nil {
 		g.count(guess)
-		return fresh && g.failures >= goodFailures
+		return guess, g.failures >= goodFailures
 	}
-	return fresh
+	return guess, true
 }
 
 // succeeded remembers that this user comes from this network.
@@ -199,14 +199,13 @@ type record struct {
 	guesses  [maxGuesses]uint64 // the last different ones
 }
 
-// count adds a failure unless the same guess failed before, and says so.
-func (r *record) count(guess uint64) bool {
+// count adds a failure unless the same guess failed before.
+func (r *record) count(guess uint64) {
 	if slices.Contains(r.guesses[:], guess) {
-		return false
+		return
 	}
 	r.guesses[r.failures%maxGuesses] = guess
 	r.failures++
-	return true
 }
 
 // table is a map of records that forgets: what was not touched by make for the

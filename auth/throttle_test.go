@@ -114,6 +114,31 @@ func TestOwnNetworkCannotGuessForEver(t *testing.T) {
 	})
 }
 
+func TestStrangersGuessesAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []string
+		guesses := map[uint64]bool{}
+		a, _ := fake(t, func(o *Options) {
+			o.AllowNets = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+			o.Failed = func(remote netip.Addr, guess uint64) {
+				told = append(told, remote.String())
+				guesses[guess] = true
+			}
+		})
+		from(t, a, "192.0.2.1", "support", "right")
+		from(t, a, "192.0.2.1", "support", "old")     // he mistypes
+		from(t, a, "10.0.0.1", "support", "guess")    // a friend
+		from(t, a, "203.0.113.1", "support", "right") // no guess
+		for range 3 {
+			from(t, a, "203.0.113.2", "support", "guess")
+		}
+		from(t, a, "203.0.113.2", "nobody", "guess")
+		if got := fmt.Sprint(told); got != "[203.0.113.2 203.0.113.2 203.0.113.2 203.0.113.2]" || len(guesses) != 2 {
+			t.Errorf("%s, %d guesses", got, len(guesses))
+		}
+	})
+}
+
 func TestAllowListAlwaysWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := fake(t, func(o *Options) {

@@ -29,8 +29,8 @@ type Options struct {
 	File string
 	// Pass are networks that are never banned, whatever the list says.
 	Pass []netip.Prefix
-	// After is the number of failed logins within an hour after which an address
-	// (IPv6: its /64) is banned; 0 bans nobody.
+	// After is the number of different wrong passwords within an hour after which
+	// an address (IPv6: its /64) is banned; 0 bans nobody.
 	After int
 	// NetworkAfter is the same for an IPv4 /24 or IPv6 /48, if they came from
 	// three addresses at least.
@@ -89,11 +89,11 @@ type List struct {
 	current prometheus.Gauge
 }
 
-// record counts the failures of a network.
+// record has the wrong passwords of a network.
 type record struct {
 	began     time.Time
-	failures  int
-	addresses map[netip.Prefix]bool // a few of those that failed; for networks
+	guesses   []uint64       // different ones
+	addresses []netip.Prefix // a few of those that failed; for networks
 }
 
 type file struct {
@@ -238,8 +238,9 @@ func (l *List) Entries() []Entry {
 	return list
 }
 
-// Failed counts a failed login.
-func (l *List) Failed(ip netip.Addr) {
+// Failed counts a failed login. guess stands for its name and password: the same
+// one counts once within an hour.
+func (l *List) Failed(ip netip.Addr, guess uint64) {
 	ip = ip.Unmap().WithZone("")
 	if !ip.IsValid() || contains(l.o.Pass, ip) {
 		return
@@ -247,30 +248,39 @@ func (l *List) Failed(ip netip.Addr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	own, around := customer(ip), surroundings(ip)
-	if n := l.count(own, own); l.o.After > 0 && n >= l.o.After {
+	if n := l.count(own, own, guess, l.o.After); l.o.After > 0 && n >= l.o.After {
 		l.ban(own, n)
 	}
-	if n := l.count(around, own); l.o.NetworkAfter > 0 && n >= l.o.NetworkAfter && len(l.tracked[around].addresses) >= 3 {
+	if n := l.count(around, own, guess, l.o.NetworkAfter); l.o.NetworkAfter > 0 && n >= l.o.NetworkAfter && len(l.tracked[around].addresses) >= fewAddresses {
 		l.ban(around, n)
 	}
 }
 
-// count adds a failure of one of its addresses to a network. l.mu is held.
-func (l *List) count(network, of netip.Prefix) int {
+// fewAddresses is how many have to fail before their network is to blame.
+const fewAddresses = 3
+
+// count adds a guess from one of its addresses to a network, and gives the number
+// of different ones, which is not counted beyond most. l.mu is held.
+func (l *List) count(network, of netip.Prefix, guess uint64, most int) int {
+	if most == 0 {
+		return 0
+	}
 	now := l.now()
 	r := l.tracked[network]
 	if r == nil || now.Sub(r.began) >= window {
 		if r == nil && len(l.tracked) >= maxTracked {
 			l.forget(now)
 		}
-		r = &record{began: now, addresses: map[netip.Prefix]bool{}}
+		r = &record{began: now}
 		l.tracked[network] = r
 	}
-	r.failures++
-	if len(r.addresses) < 3 {
-		r.addresses[of] = true
+	if len(r.guesses) < most && !slices.Contains(r.guesses, guess) {
+		r.guesses = append(r.guesses, guess)
 	}
-	return r.failures
+	if len(r.addresses) < fewAddresses && !slices.Contains(r.addresses, of) {
+		r.addresses = append(r.addresses, of)
+	}
+	return len(r.guesses)
 }
 
 // forget makes room: what is old goes, and if nothing is, all of it.
@@ -292,7 +302,7 @@ func (l *List) ban(network netip.Prefix, failures int) {
 		return
 	}
 	e := Entry{Network: network, Scope: Logins, Since: l.now().UTC().Truncate(time.Second), Times: 1,
-		Reason: fmt.Sprintf("%d failed logins", failures)}
+		Reason: fmt.Sprintf("%d wrong passwords", failures)}
 	if before, ok := l.past[network]; ok {
 		e.Times = before.Times + 1
 	}
@@ -410,7 +420,7 @@ func ParseNetwork(s string) (netip.Prefix, error) {
 	}
 	p, err := netip.ParsePrefix(s)
 	switch {
-	case err != nil:
+	case err != nil || p.Addr().Is4In6():
 		return p, fmt.Errorf("%q is neither an address nor a network such as 192.0.2.0/24", s)
 	case p != p.Masked():
 		return p, fmt.Errorf("%q has bits behind its length; write %v, or the address alone", s, p.Masked())

@@ -32,9 +32,12 @@ func open(t *testing.T, c *clock, o Options) *List {
 	return l
 }
 
+var guesses uint64
+
 func fail(l *List, addr string, n int) {
 	for range n {
-		l.Failed(ip(addr))
+		guesses++
+		l.Failed(ip(addr), guesses)
 	}
 }
 
@@ -72,6 +75,22 @@ func TestFailuresBanForLongerAndLonger(t *testing.T) {
 	}
 }
 
+// A household of phones with old passwords bans nobody, however often they try.
+func TestSamePasswordsCountOnce(t *testing.T) {
+	c := &clock{time.Unix(1e9, 0)}
+	l := open(t, c, Options{After: 10, NetworkAfter: 10})
+	for i := range 1000 {
+		l.Failed(ip("192.0.2.1"), uint64(i%9))
+	}
+	if len(l.Entries()) > 0 {
+		t.Error(l.Entries())
+	}
+	l.Failed(ip("192.0.2.1"), 99)
+	if !l.Banned(ip("192.0.2.1"), true) {
+		t.Error("a tenth password is one too many")
+	}
+}
+
 func TestSlowFailuresBanNobody(t *testing.T) {
 	c := &clock{time.Unix(1e9, 0)}
 	l := open(t, c, Options{After: 3})
@@ -98,7 +117,7 @@ func TestNetworksAreBanned(t *testing.T) {
 		t.Error(l.Entries())
 	}
 	for i := range 6 {
-		l.Failed(ip(fmt.Sprintf("2001:db8:1:%d::1", i)))
+		fail(l, fmt.Sprintf("2001:db8:1:%d::1", i), 1)
 	}
 	if !l.Banned(ip("2001:db8:1:ff::1"), true) || l.Banned(ip("2001:db8:2::1"), true) {
 		t.Error(l.Entries())
@@ -109,7 +128,7 @@ func TestListSurvivesARestart(t *testing.T) {
 	c := &clock{time.Unix(1e9, 0)}
 	file := filepath.Join(t.TempDir(), "bans.json")
 	l := open(t, c, Options{File: file, After: 1})
-	l.Failed(ip("198.51.100.1"))
+	fail(l, "198.51.100.1", 1)
 	if _, err := l.Add(net_("192.0.2.0/24"), 0, "spam"); err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +180,7 @@ func TestPassListWins(t *testing.T) {
 func TestMemoryIsBounded(t *testing.T) {
 	l := open(t, &clock{time.Unix(1e9, 0)}, Options{After: 1000})
 	for i := range maxTracked {
-		l.Failed(netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}))
+		l.Failed(netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}), uint64(i))
 	}
 	if len(l.tracked) > maxTracked+1 {
 		t.Error(len(l.tracked))
@@ -171,7 +190,7 @@ func TestMemoryIsBounded(t *testing.T) {
 func TestParseNetwork(t *testing.T) {
 	for s, want := range map[string]string{
 		"192.0.2.1": "192.0.2.1/32", "::ffff:192.0.2.1": "192.0.2.1/32", "2001:db8::/32": "2001:db8::/32", "2001:db8::1": "2001:db8::1/128",
-		"192.0.2.1/24": "", "0.0.0.0/0": "", "example.org": "", "": "",
+		"192.0.2.1/24": "", "0.0.0.0/0": "", "::ffff:192.0.2.0/120": "", "example.org": "", "": "",
 	} {
 		p, err := ParseNetwork(s)
 		if got := p.String(); err == nil && got != want || err != nil && want != "" {
@@ -189,4 +208,16 @@ func BenchmarkBanned(b *testing.B) {
 	for b.Loop() {
 		l.Banned(a, true)
 	}
+}
+
+func FuzzParseNetwork(f *testing.F) {
+	for _, s := range []string{"192.0.2.1", "192.0.2.0/24", "fe80::1%eth0", "::ffff:192.0.2.0/120", "/"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		p, err := ParseNetwork(s)
+		if err == nil && (!p.IsValid() || p != p.Masked() || p.Bits() == 0 || p.Addr().Zone() != "") {
+			t.Errorf("%q: %v", s, p)
+		}
+	})
 }

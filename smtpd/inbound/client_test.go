@@ -244,3 +244,23 @@ func TestGreylistRefusesForTheMoment(t *testing.T) {
 		t.Errorf("counted %v", n)
 	}
 }
+
+// FuzzGreylistFile reads a journal that anything may have happened to.
+func FuzzGreylistFile(f *testing.F) {
+	f.Add([]byte(greyMagic))
+	f.Add(append([]byte(greyMagic), seen{first: 1, last: 2, passed: 3}.record(greyID{})...))
+	file := filepath.Join(f.TempDir(), "grey")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		g, err := OpenGreylist(GreylistOptions{File: file})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.Close()
+		if word, _ := g.ask(netip.MustParseAddr("192.0.2.1"), nil, "a@x", "u@y"); word == "" {
+			t.Error("no decision")
+		}
+	})
+}

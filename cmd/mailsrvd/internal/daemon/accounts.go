@@ -40,7 +40,7 @@ func newBackend(c *config.Config, groups *asuser.Groups, log *slog.Logger, reg p
 
 // newAuthenticator builds what stands before the back end. failureDelay is that
 // of auth.Options, failed its Failed.
-func newAuthenticator(c *config.Config, backend auth.Backend, failureDelay time.Duration, failed func(netip.Addr), log *slog.Logger, reg prometheus.Registerer) (*auth.Authenticator, error) {
+func newAuthenticator(c *config.Config, backend auth.Backend, failureDelay time.Duration, failed func(netip.Addr, uint64), log *slog.Logger, reg prometheus.Registerer) (*auth.Authenticator, error) {
 	return auth.New(auth.Options{
 		Backend: backend, Domains: c.Domains, MinUID: c.Mail.MinUID, AllowNets: c.Limits.Trusted,
 		FailureDelay: failureDelay, Failed: failed, Logger: log, Registerer: reg,
