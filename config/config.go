@@ -25,6 +25,7 @@ type Config struct {
 	Mail       Mail
 	LDA        LDA
 	Quota      Quota
+	Sieve      Sieve
 	Index      Index
 	Submission Submission
 	IMAP       IMAP
@@ -57,6 +58,7 @@ func (c *Config) sections() []section {
 		c.Mail.section(),
 		c.LDA.section(),
 		c.Quota.section(),
+		c.Sieve.section(),
 		c.Index.section(),
 		c.Submission.section(),
 		c.IMAP.section(), c.IMAP.userSection(),

@@ -227,6 +227,27 @@ func file(p *string) value {
 	}}
 }
 
+// files is a list of paths, or one.
+func files(p *[]string) value {
+	var list []string
+	t := texts(&list)
+	return value{"path or list of paths", func(e env, v any) error {
+		if err := t.set(e, v); err != nil {
+			return err
+		}
+		out := []string{}
+		for _, s := range list {
+			var one string
+			if err := file(&one).set(e, s); err != nil {
+				return err
+			}
+			out = append(out, one)
+		}
+		*p = out
+		return nil
+	}}
+}
+
 func (e env) path(s string) string {
 	if s == "" || filepath.IsAbs(s) {
 		return s

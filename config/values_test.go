@@ -62,6 +62,13 @@ quota_full_tempfail = true
 [quota]
 storage = "2GiB"
 messages = 5000
+[sieve]
+enabled = false
+before = ["b.sieve"]
+after = "a.sieve"
+default = "d.sieve"
+global_dir = "g"
+redirects = 7
 [index]
 enabled = false
 full_text = false
@@ -200,6 +207,7 @@ format = "json"
 		{c.Mail, Mail{"/var/mail/%u", "g", 1 << 20, 500, "-"}},
 		{c.LDA, LDA{true, true, true, true}},
 		{c.Quota, Quota{2 << 30, 5000}},
+		{fmt.Sprint(c.Sieve), "{false [/e/b.sieve] [/e/a.sieve] /e/d.sieve /e/g 7}"},
 		{c.Index, Index{false, false, 2 << 30, 7 * time.Minute, 12_000_000}}, {c.Index.IdleMessages(), 100_000},
 		{fmt.Sprint(c.Submission), "{false /e/sf 21 22 23 24 [notify]}"},
 		{fmt.Sprint(c.IMAP), "{/ 45m0s [COMPRESS=DEFLATE] 1m0s 50s 16384 32768 2048 50 60 9 11 [{alice [MOVE]}]}"},

@@ -47,6 +47,8 @@ type Options struct {
 	// DetailFolder delivers into the folder named like the detail, where the
 	// user has one.
 	DetailFolder bool
+	// Sieve are the filters; nil is none.
+	Sieve *Sieve
 	// MaxTargets bounds what one address leads to; 0 means 1000.
 	MaxTargets int
 	// Concurrency bounds the accounts that one message is delivered to at one
@@ -98,6 +100,9 @@ func (o Options) Check(ctx context.Context) error {
 			problem("Aliases: %s is for %s, which is not among the local domains", f.Path, f.Domain)
 		}
 	}
+	if _, err := newFilters(o.Sieve); err != nil {
+		problems = append(problems, fmt.Errorf("Sieve: %w", err))
+	}
 	table := loadAliases(ctx, o)
 	for _, p := range table.problems {
 		problems = append(problems, p)
@@ -113,6 +118,7 @@ func (o Options) Check(ctx context.Context) error {
 type Agent struct {
 	o       Options
 	domains domains
+	filters *filters // nil without Sieve
 	aliases atomic.Pointer[aliasTable]
 	metrics metrics
 }
@@ -129,6 +135,9 @@ func New(o Options) (*Agent, error) {
 		return nil, err
 	}
 	var err error
+	if a.filters, err = newFilters(o.Sieve); err != nil {
+		return nil, err
+	}
 	if a.metrics, err = newMetrics(o.Registerer); err != nil {
 		return nil, err
 	}

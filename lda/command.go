@@ -12,6 +12,7 @@ import (
 	"svc.plus/mailsrvd/auth"
 	"svc.plus/mailsrvd/internal/asuser"
 	"svc.plus/mailsrvd/internal/message"
+	"svc.plus/mailsrvd/internal/observe"
 	"svc.plus/mailsrvd/internal/status"
 )
 
@@ -292,6 +293,9 @@ func (r *run) direct(acct auth.Account) func(*message.Content) error {
 		}
 		folder, err := agent.save(r.ctx, delivery{
 			account:   acct,
+			env:       message.Envelope{Trace: observe.NewTrace(), ReversePath: r.sender},
+			addresses: addressesOf(handover{Original: r.args.original, Final: r.args.final}),
+			facts:     r.facts,
 			detail:    detailOf(r.opts.Agent, r.args),
 			folder:    r.args.mailbox,
 			create:    r.opts.Autocreate,
@@ -346,7 +350,7 @@ func lookupUser(ctx context.Context, o Options, user string) (auth.Account, erro
 
 // saved and folderFailed write dovecot-lda's log lines.
 func (r *run) saved(folder string) {
-	r.log().Info("msgid="+r.facts.logID()+": saved mail to "+folder, "proto", "lda", "user", r.user(), "from", r.sender)
+	r.log().Info("msgid="+r.facts.logID()+": "+fate(folder), "proto", "lda", "user", r.user(), "from", r.sender)
 }
 
 func (r *run) folderFailed(folder string, err error) {

@@ -1,6 +1,7 @@
 package lda
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"svc.plus/mailsrvd/auth"
 	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/internal/status"
+	"svc.plus/mailsrvd/lda/sieve"
 	"svc.plus/mailsrvd/maildir"
 )
 
@@ -102,7 +104,7 @@ func (a *Agent) counted(ctx context.Context, facts headerFacts, attrs []any, del
 		a.o.Logger.WarnContext(ctx, "msgid="+facts.logID()+": save failed", append(attrs, "code", s.Code, "err", err)...)
 		return s
 	}
-	a.o.Logger.InfoContext(ctx, "msgid="+facts.logID()+": saved mail to "+folder, attrs...)
+	a.o.Logger.InfoContext(ctx, "msgid="+facts.logID()+": "+fate(folder), attrs...)
 	return nil
 }
 
@@ -117,10 +119,13 @@ func (a *Agent) deliverTo(ctx context.Context, env message.Envelope, c *message.
 		return "", err
 	}
 	job := delivery{
-		account: acct,
-		detail:  b.detail,
-		junk:    env.Junk,
-		content: c.WithPrefix(traceFields(env.ReversePath, b.addresses)),
+		account:   acct,
+		env:       env,
+		addresses: b.addresses,
+		facts:     facts,
+		detail:    b.detail,
+		junk:      env.Junk,
+		content:   c.WithPrefix(traceFields(env.ReversePath, b.addresses)),
 	}
 	return a.save(ctx, job)
 }
@@ -138,6 +143,11 @@ func (a *Agent) account(ctx context.Context, user string) (auth.Account, error) 
 // delivery is one message on its way to one account.
 type delivery struct {
 	account auth.Account
+	// env is what the message came with, addresses those that led to the account,
+	// and facts what its header says.
+	env       message.Envelope
+	addresses []string
+	facts     headerFacts
 	// detail is that of the address (RFC 5233).
 	detail string
 	// junk says that checks want the message kept out of the INBOX.
@@ -160,15 +170,52 @@ type placement struct {
 	folder            string
 	create, subscribe bool
 	delivery          maildir.Delivery
+	edit              *sieve.Edit // nil for the message as it is
 }
 
-// save does the last three steps of a delivery: filter, folder, durable file.
-// It returns the folders that took the message, as the log names them.
+// flag adds IMAP flags: system flags as in \Seen, and keywords.
+func (p *placement) flag(names []string) {
+	for _, name := range names {
+		if f, ok := systemFlags[strings.ToLower(name)]; ok {
+			p.delivery.Flags |= f
+		} else if !strings.HasPrefix(name, `\`) {
+			p.delivery.Keywords = append(p.delivery.Keywords, name)
+		}
+	}
+}
+
+var systemFlags = map[string]maildir.Flags{
+	`\seen`: maildir.Seen, `\answered`: maildir.Answered, `\flagged`: maildir.Flagged, `\deleted`: maildir.Deleted, `\draft`: maildir.Draft,
+}
+
+// discarded is in the place of a folder's name, where no name has a NUL.
+const discarded = "\x00"
+
+// fate is what the log says of the result of save.
+func fate(folder string) string {
+	if folder == discarded {
+		return "discarded by a filter"
+	}
+	return "saved mail to " + folder
+}
+
+// save does the last three steps of a delivery: filter, folder, durable file. It
+// returns where the message went, as the log names it: folders, and addresses that
+// it was redirected to; discarded if a filter has thrown it away.
 func (a *Agent) save(ctx context.Context, d delivery) (string, error) {
 	store := a.store(d.account)
+	v := a.judge(ctx, store, d)
+	if v.refuse != nil {
+		return "", v.refuse
+	}
+	a.mayRedirect(ctx, store, d, &v)
 	var saved []string
-	for _, p := range a.filter(ctx, store, d) {
-		err := a.place(ctx, store, p, d.content)
+	for _, p := range v.places {
+		c := d.content
+		if p.edit != nil {
+			c = c.WithHeader(p.edit.Header, p.edit.Body)
+		}
+		err := a.place(ctx, store, p, c)
 		if err != nil && mayUseInbox(ctx, p, err) {
 			if d.failed != nil {
 				d.failed(p.folder, err)
@@ -176,12 +223,19 @@ func (a *Agent) save(ctx context.Context, d delivery) (string, error) {
 			if p.folder = inbox; slices.Contains(saved, inbox) {
 				continue
 			}
-			err = a.place(ctx, store, p, d.content)
+			err = a.place(ctx, store, p, c)
 		}
 		if err != nil {
 			return "", err
 		}
 		saved = append(saved, p.folder)
+	}
+	sent, err := a.carryOut(ctx, d, v)
+	if err != nil {
+		return "", err
+	}
+	if saved = append(saved, sent...); len(saved) == 0 {
+		return discarded, nil
 	}
 	return strings.Join(saved, ", "), nil
 }
@@ -211,31 +265,29 @@ func (a *Agent) place(ctx context.Context, store *maildir.Store, p placement, c 
 	return err
 }
 
-// filter decides where a message goes: all the places that get a copy. This is
-// where a user's Sieve script has its say before the defaults.
-func (a *Agent) filter(ctx context.Context, store *maildir.Store, d delivery) []placement {
+// usual is where a message goes that no filter sends elsewhere.
+func (a *Agent) usual(ctx context.Context, store *maildir.Store, d delivery) placement {
 	switch {
 	case d.folder != "":
-		return []placement{{folder: d.folder, create: d.create, subscribe: d.subscribe}}
+		return placement{folder: d.folder, create: d.create, subscribe: d.subscribe}
 	case d.junk:
-		return []placement{{folder: a.junkFolder(ctx, store), create: true, subscribe: true}}
+		return placement{folder: cmp.Or(a.folderFor(ctx, store, `\Junk`), "Junk"), create: true, subscribe: true}
 	case a.o.DetailFolder && d.detail != "":
-		return []placement{{folder: d.detail}}
+		return placement{folder: d.detail}
 	}
-	return []placement{{folder: inbox}}
+	return placement{folder: inbox}
 }
 
-// junkFolder is the user's folder for junk (RFC 6154), or the usual name of one
-// that is still to be made.
-func (a *Agent) junkFolder(ctx context.Context, store *maildir.Store) string {
+// folderFor is the user's folder for a special use (RFC 6154), "" if he has none.
+func (a *Agent) folderFor(ctx context.Context, store *maildir.Store, use string) string {
 	folders, err := store.Folders(ctx)
 	if err != nil {
-		a.o.Logger.WarnContext(ctx, "looking for the folder for junk failed", "user", store.Owner().Name, "err", err)
+		a.o.Logger.WarnContext(ctx, "looking for a folder by its use failed", "user", store.Owner().Name, "use", use, "err", err)
 	}
 	for _, f := range folders {
-		if f.SpecialUse == `\Junk` {
+		if strings.EqualFold(f.SpecialUse, use) {
 			return f.Name
 		}
 	}
-	return "Junk"
+	return ""
 }

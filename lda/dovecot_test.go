@@ -20,15 +20,16 @@ import (
 
 const dovecotLDA = "/usr/lib/dovecot/dovecot-lda"
 
-// dovecot runs the real dovecot-lda as the account's user.
-func dovecot(t *testing.T, acct auth.Account, stdin string, args []string) (int, string) {
+// dovecot runs the real dovecot-lda as the account's user, with more lines of
+// configuration.
+func dovecot(t *testing.T, acct auth.Account, stdin string, args []string, more ...string) (int, string) {
 	t.Helper()
 	if _, err := os.Stat(dovecotLDA); err != nil {
 		t.Skip("missing: " + dovecotLDA + " (Debian package dovecot-core)")
 	}
 	dir := publicDir(t)
 	conf := filepath.Join(dir, "dovecot.conf")
-	text := "mail_location = maildir:~/Maildir\nlog_path = /dev/stderr\nlog_timestamp =\nbase_dir = " + dir + "/run\nhostname = host.example.org\n"
+	text := "mail_location = maildir:~/Maildir\nlog_path = /dev/stderr\nlog_timestamp =\nbase_dir = " + dir + "/run\nhostname = host.example.org\n" + strings.Join(more, "\n") + "\n"
 	if err := errors.Join(os.WriteFile(conf, []byte(text), 0o644), os.Chmod(conf, 0o644)); err != nil {
 		t.Fatal(err)
 	}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"time"
 
 	"svc.plus/mailsrvd/auth"
 	"svc.plus/mailsrvd/internal/control"
 	"svc.plus/mailsrvd/internal/message"
+	"svc.plus/mailsrvd/internal/observe"
 	"svc.plus/mailsrvd/internal/status"
 )
 
@@ -131,6 +133,9 @@ func (a *Agent) deliverHandover(ctx context.Context, h handover, acct auth.Accou
 		var err error
 		folder, err = a.save(ctx, delivery{
 			account:   acct,
+			env:       message.Envelope{Trace: observe.NewTrace(), ReversePath: h.Sender},
+			addresses: addressesOf(h),
+			facts:     facts,
 			detail:    detailOf(a.o, &arguments{user: h.User, original: h.Original, final: h.Final}),
 			folder:    h.Mailbox,
 			create:    h.Autocreate,
@@ -143,6 +148,16 @@ func (a *Agent) deliverHandover(ctx context.Context, h handover, acct auth.Accou
 		return failedHandover(err, h)
 	}
 	return handoverReply{Folder: folder}
+}
+
+// addressesOf are those that the caller names.
+func addressesOf(h handover) (list []string) {
+	for _, a := range []string{h.Final, h.Original} {
+		if a != "" && !slices.Contains(list, a) {
+			list = append(list, a)
+		}
+	}
+	return list
 }
 
 // failedHandover is the reply for a message that was not saved.

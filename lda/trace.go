@@ -23,12 +23,14 @@ type headerFacts struct {
 	// deliveredTo are the addresses that the message has been delivered to,
 	// in lower case.
 	deliveredTo map[string]bool
+	// redirected are the accounts whose filters have sent the message on.
+	redirected map[string]bool
 }
 
 // readHeader searches the header of a message. Malformed lines are passed
 // over; only an error of the reader is one.
 func readHeader(r io.Reader) (headerFacts, error) {
-	facts := headerFacts{deliveredTo: map[string]bool{}}
+	facts := headerFacts{deliveredTo: map[string]bool{}, redirected: map[string]bool{}}
 	in := bufio.NewReaderSize(io.LimitReader(r, maxHeader), 4096)
 	var field []byte
 	for {
@@ -72,6 +74,8 @@ func (f *headerFacts) note(field []byte) {
 		}
 	case "delivered-to":
 		f.deliveredTo[foldAddress(text)] = true
+	case "x-sieve-redirected-from":
+		f.redirected[foldAddress(text)] = true
 	}
 }
 

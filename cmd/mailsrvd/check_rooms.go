@@ -127,6 +127,9 @@ func (ck *checker) aliases(ctx context.Context) {
 			continue
 		}
 		key, mend := "aliases.file", "see the message"
+		if strings.HasPrefix(e.Error(), "Sieve: ") {
+			key, mend = "sieve", "correct the script, then reload; mailsrvd sieve check reads it alone"
+		}
 		if strings.Contains(e.Error(), "Postmaster") {
 			key, mend = "postmaster", "name a user of this server, or an address elsewhere"
 		}

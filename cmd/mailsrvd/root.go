@@ -66,6 +66,7 @@ ones say so.`,
 		a.sendingCommand(),
 		a.reportsCommand(),
 		a.mailboxCommand(),
+		a.sieveCommand(),
 		a.docsCommand(),
 	)
 	return root

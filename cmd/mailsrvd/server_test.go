@@ -527,6 +527,61 @@ func TestMailboxesAreReindexedAndChecked(t *testing.T) {
 	}
 }
 
+// TestFiltersOfUsers: a script files, sends on, answers and refuses, in the SMTP
+// transaction; sieve check and test tell about it.
+func TestFiltersOfUsers(t *testing.T) {
+	tr := startDev(t, nil)
+	home := filepath.Join(tr.Dir, "home/alice")
+	script := home + "/sieve/main.sieve"
+	const text = `require ["fileinto","mailbox","vacation","reject","envelope"];
+if envelope :localpart "from" "eve" { reject "no mail of yours"; stop; }
+if header :contains "subject" "outside" { fileinto :create "Outside"; }
+if envelope :localpart "from" "boss" { redirect "friend@example.net"; vacation "away"; }
+`
+	if err := errors.Join(os.Mkdir(home+"/sieve", 0o700), os.WriteFile(script, []byte(text), 0o600), os.Symlink("sieve/main.sieve", home+"/.dovecot.sieve")); err != nil {
+		t.Fatal(err)
+	}
+	send := func(from string) error {
+		c, err := smtp.Dial(tr.cfg.Listen.MX[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		return c.SendMail(from, []string{"alice@" + dev.Domain}, strings.NewReader("Subject: from outside\r\nTo: alice@"+dev.Domain+"\r\n\r\nx\r\n"))
+	}
+	if err := errors.Join(send("ann@example.net"), send("boss@example.net")); err != nil {
+		t.Fatal(err)
+	}
+	if err := send("eve@example.net"); err == nil || !strings.Contains(err.Error(), "no mail of yours") {
+		t.Errorf("eve: %v", err)
+	}
+	if files, _ := filepath.Glob(home + "/Maildir/.Outside/new/*"); len(files) != 2 {
+		t.Errorf("Outside has %d messages", len(files))
+	}
+	_, stdout, _ := tr.command(t, "", "queue", "list")
+	for _, want := range []string{"-> friend@example.net", "-> boss@example.net"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in the queue:\n%s", want, stdout)
+		}
+	}
+	mail := filepath.Join(t.TempDir(), "m.eml")
+	if err := os.WriteFile(mail, []byte("Subject: from outside\n\nx\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, stdout, stderr := runCommand(t, "", "sieve", "test", script, mail, "--from", "eve@x"); code != 0 || !strings.Contains(stdout, "refuse") && !strings.Contains(stdout, "reject") {
+		t.Errorf("sieve test: exit %d: %s%s", code, stdout, stderr)
+	}
+	if code, stdout, _ := runCommand(t, "From: x\n\n", "sieve", "test", script, "-", "--json"); code != 0 || !strings.Contains(stdout, `"actions": [`) {
+		t.Errorf("sieve test --json: exit %d: %s", code, stdout)
+	}
+	if err := os.WriteFile(script, []byte("keep"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, stdout, _ := runCommand(t, "", "sieve", "check", script); code != 1 || !strings.Contains(stdout, "main.sieve:1:") {
+		t.Errorf("sieve check: exit %d: %s", code, stdout)
+	}
+}
+
 // TestStatusPageInABrowser: a real browser shows the page, in both colour schemes
 // and on a telephone, and finds nothing to complain about.
 func TestStatusPageInABrowser(t *testing.T) {

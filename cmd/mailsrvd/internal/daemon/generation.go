@@ -100,15 +100,24 @@ func (d *Daemon) ldaOptions(c *config.Config, g *generation) lda.Options {
 	o := LDAOptions(c)
 	o.Accounts, o.Stores = g.auth, d.stores
 	o.Logger, o.Registerer = d.log, g.registry
+	if o.Sieve != nil {
+		o.Sieve.Redirect, o.Sieve.Respond = d.redirect, d.respond
+	}
 	return o
 }
 
-// LDAOptions are those that the configuration gives; Accounts, Stores, Logger
-// and Registerer are the caller's.
+// LDAOptions are those that the configuration gives; Accounts, Stores, Logger,
+// Registerer and the ways out of Sieve are the caller's.
 func LDAOptions(c *config.Config) lda.Options {
 	o := lda.Options{
 		Location: c.Mail.Location, Domains: c.Domains, Hostname: c.Hostname, Postmaster: c.Postmaster,
 		AllowInclude: c.Aliases.AllowInclude, RecipientDelimiter: c.Mail.RecipientDelimiter, DetailFolder: c.LDA.DetailFolder,
+	}
+	if s := c.Sieve; s.Enabled {
+		o.Sieve = &lda.Sieve{Before: s.Before, After: s.After, Default: s.Default, GlobalDir: s.GlobalDir, Redirects: s.Redirects}
+		if s.Redirects == 0 {
+			o.Sieve.Redirects = -1
+		}
 	}
 	for _, a := range c.Aliases.Domain {
 		o.Aliases = append(o.Aliases, lda.AliasFile{Path: a.File, Domain: a.Domain})

@@ -1,0 +1,22 @@
+package daemon
+
+import (
+	"context"
+
+	"svc.plus/mailsrvd/internal/message"
+	"svc.plus/mailsrvd/internal/observe"
+)
+
+// redirect sends on what a user's filter redirects, as mail that an alias sends
+// elsewhere.
+func (d *Daemon) redirect(ctx context.Context, env message.Envelope, c *message.Content) error {
+	return d.queue.Enqueue(ctx, env, d.forwarded(ctx, env, c))
+}
+
+// respond sends an answer of vacation, which is ours.
+func (d *Daemon) respond(ctx context.Context, env message.Envelope, c *message.Content) error {
+	if env.Trace == "" {
+		env.Trace = observe.NewTrace()
+	}
+	return d.queue.Enqueue(ctx, env, d.signed(ctx, d.board.live.Load(), env, c))
+}
