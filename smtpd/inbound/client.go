@@ -36,7 +36,7 @@ type Client struct {
 	cancel  context.CancelFunc
 
 	iprev, lists func() Verdict
-	score        *int // of lists, once that has returned
+	score        int // of lists, once that has returned
 
 	mu   sync.Mutex // guards what follows
 	name string     // that helo is about
@@ -55,14 +55,14 @@ func (i *Inspector) Client(ctx context.Context, remote netip.Addr, trusted bool)
 	}
 	ctx, cancel := context.WithTimeout(ctx, i.o.Timeout)
 	m := Mail{Remote: remote}
-	c := &Client{i: i, trusted: trusted, cancel: cancel, score: new(int)}
+	c := &Client{i: i, trusted: trusted, cancel: cancel}
 	c.iprev = sync.OnceValue(beside(i, ctx, m, i.iprev, unfinished("iprev")))
 	c.lists = func() Verdict { return Verdict{} }
 	if len(i.o.Client.Lists) > 0 && !trusted {
 		answers := beside(i, ctx, m, i.lists, listing{Verdict: unfinished("dnsbl")})
 		c.lists = sync.OnceValue(func() Verdict {
 			l := answers()
-			*c.score = l.score
+			c.score = l.score
 			return l.Verdict
 		})
 	}
@@ -127,7 +127,7 @@ func (c *Client) refusal(m Mail, recipient string) (check string, err *status.Er
 		}
 	}
 	if o.RejectScore > 0 {
-		if v := c.lists(); *c.score >= o.RejectScore {
+		if v := c.lists(); c.score >= o.RejectScore {
 			return "dnsbl", status.New(554, 7, 1, "Your address "+m.Remote.String()+" is listed: "+v.Comment)
 		}
 	}
@@ -141,7 +141,7 @@ func (c *Client) refusal(m Mail, recipient string) (check string, err *status.Er
 func (c *Client) greylist(m Mail, recipient string) *status.Error {
 	g := c.i.o.Client.Greylist
 	word, wait := "", time.Duration(0)
-	if c.lists(); *c.score < 0 {
+	if c.lists(); c.score < 0 {
 		word = "listed"
 	} else {
 		word, wait = g.ask(m.Remote, c.friendly, m.ReversePath, recipient)
@@ -174,7 +174,7 @@ func (c *Client) verdicts(_ context.Context, m Mail) []Verdict {
 func (c *Client) junk() bool {
 	c.lists()
 	most := c.i.o.Client.JunkScore
-	return most > 0 && *c.score >= most
+	return most > 0 && c.score >= most
 }
 
 // helo looks whether the client's name for itself is that of a mail server (RFC

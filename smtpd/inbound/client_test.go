@@ -127,8 +127,8 @@ func TestDNSLists(t *testing.T) {
 			}
 			r := i.Inspect(t.Context(), m)
 			v, _ := r.best("dnsbl")
-			if v.word() != c.word || *m.Client.score != c.score || (r.Action == Junk) != c.junk {
-				t.Errorf("%q, score %d, %v", v.word(), *m.Client.score, r.Action)
+			if v.word() != c.word || m.Client.score != c.score || (r.Action == Junk) != c.junk {
+				t.Errorf("%q, score %d, %v", v.word(), m.Client.score, r.Action)
 			}
 			if !strings.Contains(fmt.Sprint(r.Attrs()), "dnsbl "+c.word) || strings.Contains(string(r.Header), "dnsbl") {
 				t.Errorf("%v\n%s", r.Attrs(), r.Header)
