@@ -126,8 +126,8 @@ func TestReportsAreSentTheDayAfter(t *testing.T) {
 		t.Errorf("%v unwanted", n)
 	}
 	d.round(t)
-	if len(d.mail) != 2 || len(d.store.dates()) != 0 {
-		t.Errorf("%d sent, %v left", len(d.mail), d.store.dates())
+	if len(d.mail) != 2 || len(d.store.Dates()) != 0 {
+		t.Errorf("%d sent, %v left", len(d.mail), d.store.Dates())
 	}
 	m := d.mail[0]
 	if m.env.ReversePath != "dmarc@here.test" || fmt.Sprint(m.env.Recipients[0].Notify) != "[NEVER]" {
@@ -207,8 +207,8 @@ func TestWhatFailsIsTriedAgainAndThenForgotten(t *testing.T) {
 	d.round(t) // too early
 	d.time = d.time.Add(retryAfter)
 	d.round(t)
-	if len(d.mail) != 0 || len(d.store.dates()) != 1 {
-		t.Fatalf("%d sent, %v", len(d.mail), d.store.dates())
+	if len(d.mail) != 0 || len(d.store.Dates()) != 1 {
+		t.Fatalf("%d sent, %v", len(d.mail), d.store.Dates())
 	}
 	d.err = nil
 	d.time = d.time.Add(retryAfter)
@@ -222,8 +222,8 @@ func TestWhatFailsIsTriedAgainAndThenForgotten(t *testing.T) {
 		d.time = d.time.Add(retryAfter)
 		d.round(t)
 	}
-	if len(d.store.dates()) != 0 || len(d.mail) != 2 {
-		t.Errorf("%v", d.store.dates())
+	if len(d.store.Dates()) != 0 || len(d.mail) != 2 {
+		t.Errorf("%v", d.store.Dates())
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"svc.plus/mailsrvd/internal/daybook"
 	"svc.plus/mailsrvd/internal/dns"
 	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/smtpd/relay"
@@ -58,7 +59,7 @@ const (
 // Collector counts and reports. It is safe for concurrent use.
 type Collector struct {
 	o     Options
-	store store
+	store daybook.Store[tally]
 	http  *http.Client
 	now   func() time.Time
 	delay time.Duration // after midnight
@@ -66,7 +67,7 @@ type Collector struct {
 
 	mu    sync.Mutex // guards what follows
 	date  string     // of today's counts
-	today *day
+	today *daybook.Day[tally]
 	dirty bool // today is not saved
 
 	next map[string]time.Time // when a day is tried again; Run's alone
@@ -74,7 +75,7 @@ type Collector struct {
 
 // New makes a Collector, which goes on with the counts of today that are kept.
 func New(o Options) *Collector {
-	c := &Collector{o: o, store: store{o.Dir}, now: time.Now, delay: rand.N(maxDelay), next: map[string]time.Time{}}
+	c := &Collector{o: o, store: daybook.Store[tally]{Dir: o.Dir, Valid: func(t *tally) bool { return !slices.Contains(t.Policies, nil) }}, now: time.Now, delay: rand.N(maxDelay), next: map[string]time.Time{}}
 	if c.o.Logger == nil {
 		c.o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -117,7 +118,7 @@ func (c *Collector) turn() {
 		return
 	}
 	c.save()
-	day, err := c.store.load(date)
+	day, err := c.store.Load(date)
 	if err != nil {
 		c.o.Logger.Warn("the counts for TLS reports begin anew", "err", err)
 	}
@@ -130,7 +131,7 @@ func (c *Collector) save() {
 		return
 	}
 	c.dirty = false
-	if err := c.store.save(c.date, c.today); err != nil {
+	if err := c.store.Save(c.date, c.today); err != nil {
 		c.o.Logger.Warn("keeping the counts for TLS reports", "err", err)
 	}
 }
@@ -161,14 +162,14 @@ func (c *Collector) Run(ctx context.Context) {
 
 // sendDue sends what is due, a day after the other.
 func (c *Collector) sendDue(ctx context.Context) {
-	for _, date := range c.store.dates() {
+	for _, date := range c.store.Dates() {
 		start, err := time.Parse(time.DateOnly, date)
 		end := start.Add(24 * time.Hour)
 		now := c.now()
 		if err != nil || now.Before(end.Add(c.delay)) || now.Before(c.next[date]) || ctx.Err() != nil {
 			continue
 		}
-		d, err := c.store.load(date)
+		d, err := c.store.Load(date)
 		if err != nil {
 			c.o.Logger.Warn("a day of TLS reports is lost", "err", err)
 		}
@@ -178,14 +179,14 @@ func (c *Collector) sendDue(ctx context.Context) {
 			clear(d.Domains)
 		}
 		c.next[date] = now.Add(retryAfter)
-		if err := c.store.save(date, d); err != nil {
+		if err := c.store.Save(date, d); err != nil {
 			c.o.Logger.Warn("keeping the counts for TLS reports", "err", err)
 		}
 	}
 }
 
 // sendDay reports to all domains of d, and leaves in it those to try again.
-func (c *Collector) sendDay(ctx context.Context, start time.Time, d *day) {
+func (c *Collector) sendDay(ctx context.Context, start time.Time, d *daybook.Day[tally]) {
 	for domain, t := range d.Domains {
 		err := c.send(ctx, start, domain, t)
 		if ctx.Err() != nil {

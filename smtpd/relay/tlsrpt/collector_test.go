@@ -172,7 +172,7 @@ func TestADayIsReportedByMailAndHTTPS(t *testing.T) {
 	w.expect("after it", 1, 1)
 	w.round()
 	w.expect("once only", 1, 1)
-	if files := w.store.dates(); len(files) != 0 {
+	if files := w.store.Dates(); len(files) != 0 {
 		t.Errorf("left: %q", files)
 	}
 	inMail := w.readMail(w.queued[0])
@@ -304,7 +304,7 @@ func TestADayIsGivenUpInTheEnd(t *testing.T) {
 		w.round()
 	}
 	w.expect("nothing", 0, 0)
-	if files := w.store.dates(); len(files) != 0 {
+	if files := w.store.Dates(); len(files) != 0 {
 		t.Errorf("left: %q", files)
 	}
 }
@@ -335,7 +335,7 @@ func TestDamagedFilesCostTheirDayAlone(t *testing.T) {
 		w.clock = w.clock.Add(24 * time.Hour)
 		w.round()
 		w.expect(text, 1, 1)
-		if files := w.store.dates(); len(files) != 0 {
+		if files := w.store.Dates(); len(files) != 0 {
 			t.Errorf("left: %q", files)
 		}
 	}

@@ -7,7 +7,7 @@
 // a minute at most; the files may be deleted at any time. A report that cannot
 // be handed over is tried again every hour for a day (section 5.5).
 //
-// A file holds one thing: tally.go what is counted, store.go its files,
+// A file holds one thing: tally.go what is counted,
 // record.go where a domain wants its reports, report.go their form, mail.go and
 // post.go the two ways to send them, collector.go the days' course.
 package tlsrpt
