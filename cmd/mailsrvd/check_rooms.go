@@ -19,6 +19,7 @@ import (
 	"svc.plus/mailsrvd/internal/listen"
 	"svc.plus/mailsrvd/lda"
 	"svc.plus/mailsrvd/maildir"
+	"svc.plus/mailsrvd/smtpd/inbound"
 	"svc.plus/mailsrvd/smtpd/inbound/filter"
 	"svc.plus/mailsrvd/smtpd/relay/mtasts"
 )
@@ -263,5 +264,22 @@ func (ck *checker) dns(ctx context.Context) {
 			report = ck.warnAt
 		}
 		report(key, f.About+": "+f.Text, f.Mend)
+	}
+	ck.dnsLists(ctx)
+}
+
+// dnsLists asks each list for its test entries.
+func (ck *checker) dnsLists(ctx context.Context) {
+	resolver, err := dns.NewSystem(ck.cfg.DNS.Resolver)
+	if err != nil {
+		return // the zones have told
+	}
+	for i, l := range ck.cfg.Client.DNSBL {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err := inbound.CheckList(ctx, resolver, l.Zone)
+		cancel()
+		if err != nil {
+			ck.warnAt(fmt.Sprintf("inbound.dnsbl[%d].zone", i), l.Zone+" "+err.Error()+": it counts nothing, or too much", "look at the list's own pages; many want a resolver of one's own, [dns] resolver")
+		}
 	}
 }

@@ -229,6 +229,24 @@ func TestDNSCheckComparesTheZone(t *testing.T) {
 	}
 }
 
+func TestCheckConfigAsksDNSLists(t *testing.T) {
+	file := withZone(t, func(f *dns.Fake) {
+		if err := f.Add("2.0.0.127.good.bl A 127.0.0.2\n2.0.0.127.all.bl A 127.0.0.2\n1.0.0.127.all.bl A 127.0.0.2\n"); err != nil {
+			t.Fatal(err)
+		}
+	})
+	edit(t, file, "[relay]", "[[inbound.dnsbl]]\nzone = \"good.bl\"\n[[inbound.dnsbl]]\nzone = \"all.bl\"\n[[inbound.dnsbl]]\nzone = \"gone.bl\"\n[relay]")
+	_, stdout, _ := runCommand(t, "", "check-config", "--dns", "-c", file)
+	for _, want := range []string{"inbound.dnsbl[1].zone: all.bl lists 127.0.0.1", "inbound.dnsbl[2].zone: gone.bl does not list its test entry"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in\n%s", want, stdout)
+		}
+	}
+	if strings.Contains(stdout, "good.bl") {
+		t.Errorf("%s", stdout)
+	}
+}
+
 func TestRecordsInEachForm(t *testing.T) {
 	s := devSite(t)
 	for format, want := range map[string]string{

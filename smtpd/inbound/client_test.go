@@ -1,6 +1,7 @@
 package inbound
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -134,6 +135,24 @@ func TestDNSLists(t *testing.T) {
 				t.Errorf("%v\n%s", r.Attrs(), r.Header)
 			}
 		})
+	}
+}
+
+func TestCheckList(t *testing.T) {
+	f, err := dns.NewFake(`2.0.0.127.good.example    A 127.0.0.2
+2.0.0.127.all.example     A 127.0.0.2
+1.0.0.127.all.example     A 127.0.0.2
+2.0.0.127.refuses.example A 127.255.255.254
+1.0.0.127.refuses.example A 127.255.255.254
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Fail("fails.example")
+	for zone, want := range map[string]error{"good.example": nil, "all.example": ErrListAll, "refuses.example": ErrListRefuses, "gone.example": ErrListSilent, "fails.example": dns.ErrTemporary} {
+		if err := CheckList(t.Context(), f.Resolver(), zone); !errors.Is(err, want) {
+			t.Errorf("%s: %v", zone, err)
+		}
 	}
 }
 

@@ -2,10 +2,14 @@ package inbound
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
+
+	"svc.plus/mailsrvd/internal/dns"
 )
 
 // DNSList is a list of addresses in the DNS (RFC 5782).
@@ -16,6 +20,36 @@ type DNSList struct {
 	// Codes are scores for single answers of the list, in place of Score; with
 	// any given, other answers count nothing.
 	Codes map[netip.Addr]int
+}
+
+// Errors of CheckList.
+var (
+	ErrListSilent  = errors.New("does not list its test entry, 127.0.0.2")
+	ErrListRefuses = errors.New("refuses questions from this resolver")
+	ErrListAll     = errors.New("lists 127.0.0.1, and so perhaps everybody")
+)
+
+// CheckList looks whether a list works, by the entries that RFC 5782 section 5
+// wants it to have: nil, one of the errors above, or that of the resolver.
+func CheckList(ctx context.Context, r *dns.Resolver, zone string) error {
+	bad, err := r.Listed(ctx, netip.MustParseAddr("127.0.0.1"), zone)
+	if temporary(err) {
+		return err
+	}
+	test, err := r.Listed(ctx, netip.MustParseAddr("127.0.0.2"), zone)
+	if temporary(err) {
+		return err
+	}
+	refused := func(codes []netip.Addr) bool { return slices.ContainsFunc(codes, listErrors.Contains) }
+	switch {
+	case refused(bad) || refused(test):
+		return ErrListRefuses
+	case len(bad) > 0:
+		return ErrListAll
+	case len(test) == 0:
+		return ErrListSilent
+	}
+	return nil
 }
 
 // listsTime is how long all lists may take together.
