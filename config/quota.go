@@ -5,6 +5,8 @@ type Quota struct {
 	// Storage is in bytes, Messages counts messages; 0 is no limit.
 	Storage  int64
 	Messages int
+	// Warning is in percent; 0 is never.
+	Warning int
 }
 
 func (s *Quota) section() section {
@@ -13,6 +15,8 @@ func (s *Quota) section() section {
 			doc: "The most that one user's messages may take, as in \"10GiB\". Empty for no limit."},
 		{name: "messages", def: `0`, value: integer(&s.Messages, 0, 1<<31-2),
 			doc: "How many messages one user may have. 0 for no limit."},
+		{name: "warning", def: `0`, example: `90`, value: integer(&s.Warning, 0, 100),
+			doc: "When a delivery fills a quota to this many percent, the user gets a message that says so. 0 for none."},
 	}}
 }
 

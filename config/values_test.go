@@ -62,6 +62,7 @@ quota_full_tempfail = true
 [quota]
 storage = "2GiB"
 messages = 5000
+warning = 80
 [sieve]
 enabled = false
 before = ["b.sieve"]
@@ -206,7 +207,7 @@ format = "json"
 		{c.Auth, Auth{Backend: "passwd-file", PAM: PAM{"svc"}, PasswdFile: PasswdFile{"/e/pw"}}},
 		{c.Mail, Mail{"/var/mail/%u", "g", 1 << 20, 500, "-"}},
 		{c.LDA, LDA{true, true, true, true}},
-		{c.Quota, Quota{2 << 30, 5000}},
+		{c.Quota, Quota{2 << 30, 5000, 80}},
 		{fmt.Sprint(c.Sieve), "{false [/e/b.sieve] [/e/a.sieve] /e/d.sieve /e/g 7}"},
 		{c.Index, Index{false, false, 2 << 30, 7 * time.Minute, 12_000_000}}, {c.Index.IdleMessages(), 100_000},
 		{fmt.Sprint(c.Submission), "{false /e/sf 21 22 23 24 [notify]}"},

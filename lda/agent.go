@@ -47,6 +47,9 @@ type Options struct {
 	// DetailFolder delivers into the folder named like the detail, where the
 	// user has one.
 	DetailFolder bool
+	// QuotaWarning is the share of the quota, in percent, at which a user is warned
+	// by a message; 0 is never.
+	QuotaWarning int
 	// Sieve are the filters; nil is none.
 	Sieve *Sieve
 	// MaxTargets bounds what one address leads to; 0 means 1000.

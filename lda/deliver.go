@@ -230,6 +230,7 @@ func (a *Agent) save(ctx context.Context, d delivery) (string, error) {
 		}
 		saved = append(saved, p.folder)
 	}
+	a.warnOfQuota(ctx, store, len(saved), d.content.Size())
 	sent, err := a.carryOut(ctx, d, v)
 	if err != nil {
 		return "", err

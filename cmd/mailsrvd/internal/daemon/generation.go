@@ -111,7 +111,7 @@ func (d *Daemon) ldaOptions(c *config.Config, g *generation) lda.Options {
 func LDAOptions(c *config.Config) lda.Options {
 	o := lda.Options{
 		Location: c.Mail.Location, Domains: c.Domains, Hostname: c.Hostname, Postmaster: c.Postmaster,
-		AllowInclude: c.Aliases.AllowInclude, RecipientDelimiter: c.Mail.RecipientDelimiter, DetailFolder: c.LDA.DetailFolder,
+		AllowInclude: c.Aliases.AllowInclude, RecipientDelimiter: c.Mail.RecipientDelimiter, DetailFolder: c.LDA.DetailFolder, QuotaWarning: c.Quota.Warning,
 	}
 	if s := c.Sieve; s.Enabled {
 		o.Sieve = &lda.Sieve{Before: s.Before, After: s.After, Default: s.Default, GlobalDir: s.GlobalDir, Redirects: s.Redirects}
