@@ -52,6 +52,8 @@ func delimiter(s string) error {
 type LDA struct {
 	// DetailFolder delivers user+folder@domain into that folder.
 	DetailFolder bool
+	// Forward obeys users' ~/.forward.
+	Forward bool
 	// Autocreate and Autosubscribe make a folder that mailsrvd lda -m names.
 	Autocreate, Autosubscribe bool
 	// FullTempfail makes a full mailbox a passing failure.
@@ -62,6 +64,8 @@ func (s *LDA) section() section {
 	return section{name: "lda", doc: "Local delivery. The last three are for the command mailsrvd lda and have the names of dovecot-lda's settings, which its option -o sets as well.", keys: []key{
 		{name: "detail_folder", def: `false`, value: boolean(&s.DetailFolder),
 			doc: "Deliver mail for user+folder@domain into the folder of that name, where the user has one; else it goes to the INBOX."},
+		{name: "forward", def: `false`, value: boolean(&s.Forward),
+			doc: "Obey ~/.forward as Sendmail and Postfix do: addresses that a user's mail goes to in place of him, on one or more lines; his own name, or \\name, keeps a copy. Commands and files are refused. Sieve's redirect does the same."},
 		{name: "mailbox_autocreate", def: `false`, value: boolean(&s.Autocreate),
 			doc: "Make the folder that -m names when it does not exist; else the message goes to the INBOX."},
 		{name: "mailbox_autosubscribe", def: `false`, value: boolean(&s.Autosubscribe),

@@ -56,6 +56,7 @@ min_uid = 500
 recipient_delimiter = "-"
 [lda]
 detail_folder = true
+forward = true
 mailbox_autocreate = true
 mailbox_autosubscribe = true
 quota_full_tempfail = true
@@ -206,7 +207,7 @@ format = "json"
 		{fmt.Sprintf("%v %s %s", c.ACMENames(), c.ACME.Email, c.ACME.CAFile), "[mx.example.org] a@example.org /e/ca"}, {c.ACMEDir(), "/s/acme"},
 		{c.Auth, Auth{Backend: "passwd-file", PAM: PAM{"svc"}, PasswdFile: PasswdFile{"/e/pw"}}},
 		{c.Mail, Mail{"/var/mail/%u", "g", 1 << 20, 500, "-"}},
-		{c.LDA, LDA{true, true, true, true}},
+		{c.LDA, LDA{true, true, true, true, true}},
 		{c.Quota, Quota{2 << 30, 5000, 80}},
 		{fmt.Sprint(c.Sieve), "{false [/e/b.sieve] [/e/a.sieve] /e/d.sieve /e/g 7}"},
 		{c.Index, Index{false, false, 2 << 30, 7 * time.Minute, 12_000_000}}, {c.Index.IdleMessages(), 100_000},

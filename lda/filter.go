@@ -25,6 +25,8 @@ type Sieve struct {
 	Default       string
 	// GlobalDir has the scripts that :global includes; empty for none.
 	GlobalDir string
+	// NoScripts runs none of users' scripts, and Forward obeys users' ~/.forward.
+	NoScripts, Forward bool
 	// Redirects bounds the redirects of one message; 0 is 4, -1 forbids them.
 	Redirects int
 	// Redirect sends a message on, Respond an answer of vacation; both are durable
@@ -96,6 +98,28 @@ type verdict struct {
 func (a *Agent) judge(ctx context.Context, store *maildir.Store, d delivery) verdict {
 	plain := verdict{places: []placement{a.usual(ctx, store, d)}}
 	if a.filters == nil {
+		return plain
+	}
+	if !a.filters.Forward {
+		return a.judgeByScripts(ctx, store, d, plain)
+	}
+	f, err := a.forwards(ctx, d)
+	switch {
+	case err != nil:
+		a.complain(ctx, d, err)
+	case f != nil && !f.keep:
+		return verdict{redirects: f.to}
+	}
+	v := a.judgeByScripts(ctx, store, d, plain)
+	if f != nil && v.refuse == nil {
+		v.redirects = append(f.to, v.redirects...)
+	}
+	return v
+}
+
+// judgeByScripts is judge for who has no ~/.forward, or keeps a copy.
+func (a *Agent) judgeByScripts(ctx context.Context, store *maildir.Store, d delivery, plain verdict) verdict {
+	if a.filters.NoScripts {
 		return plain
 	}
 	own, err := a.filters.cache.script(ctx, a.filters, d.account.Owner)
