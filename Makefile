@@ -4,7 +4,8 @@
 # make build  bin/mailsrvd
 # make fuzz   each fuzz target for FUZZTIME (default 30s)
 # make bench  the Go benchmarks, ready for benchstat
-# make torture  the random tests against Dovecot for minutes instead of seconds
+# make torture  the random tests against Dovecot for minutes instead of seconds,
+#              200 times kill -9, a burst of 10,000 messages
 # make walkthrough, make systemd-test   the main job with real clients; the unit under systemd
 # make thunderbird-test   Thunderbird sets itself up (root; needs thunderbird, xvfb, xdotool, imagemagick)
 # make migrate-test   docs/migrate.md, done with Debian's chasquid and Dovecot
@@ -51,6 +52,8 @@ bench:
 torture: setup-test
 	CLIENTTEST_TIME=$${CLIENTTEST_TIME:-60s} CLIENTTEST_OPS=$${CLIENTTEST_OPS:-50000} \
 		$(GO) test -count=1 -timeout 60m -v -run 'Crossing|SameState' ./imapd/clienttest
+	KILL_ROUNDS=$${KILL_ROUNDS:-200} $(GO) test -count=1 -timeout 30m -v -run KilledDaemon ./cmd/mailsrvd
+	BURST=$${BURST:-10000} $(GO) test -count=1 -v -run Burst ./smtpd
 
 walkthrough: setup-test build
 	deploy/walkthrough.sh

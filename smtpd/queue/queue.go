@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type Queue struct {
 type entry struct {
 	id      string
 	created time.Time
+	sender  string // see job.sender
 
 	// mu is held while the item's files are read and changed, never during an
 	// attempt. It guards what follows.
@@ -45,6 +47,10 @@ type entry struct {
 	dirty bool
 	// reportTries counts the attempts to send the reports that are owed.
 	reportTries int
+}
+
+func newEntry(it *Item) *entry {
+	return &entry{id: it.ID, created: it.Created, held: it.Held, sender: cmp.Or(it.Envelope.User, it.Envelope.ReversePath)}
 }
 
 // Open locks the queue's directory, brings it in order after a crash and loads
@@ -79,7 +85,7 @@ func (q *Queue) Close() error {
 
 // load takes an item that was found on disk into memory.
 func (q *Queue) load(it *Item) {
-	e := &entry{id: it.ID, created: it.Created, held: it.Held}
+	e := newEntry(it)
 	q.entries[e.id] = e
 	q.plan(e, it)
 }
@@ -207,7 +213,7 @@ func (q *Queue) commit(env message.Envelope, c *message.Content, prepare func(*I
 	}
 	q.metrics.enqueued.Inc()
 	q.log.Info("queued", "queue_id", it.ID, "trace", env.Trace, "from", env.ReversePath, "recipients", len(env.Recipients), "size", it.Size, "held", it.Held)
-	e := &entry{id: it.ID, created: it.Created, held: it.Held}
+	e := newEntry(it)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	q.mu.Lock()

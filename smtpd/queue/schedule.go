@@ -52,7 +52,7 @@ const (
 // mutex, except key.
 type destination struct {
 	key     string
-	line    []*job
+	line    line
 	jobs    int // in the schedule or handed out
 	active  int
 	inTurn  bool
@@ -178,7 +178,7 @@ func (s *schedule) queueTurn(d *destination) {
 	if d.down > 0 {
 		limit = 1 // one job finds out whether it is back
 	}
-	if !d.inTurn && len(d.line) > 0 && d.active < limit {
+	if !d.inTurn && d.line.len() > 0 && d.active < limit {
 		d.inTurn = true
 		s.turns = append(s.turns, d)
 	}
@@ -225,7 +225,7 @@ func (s *schedule) admit(now time.Time) (*job, *message.Outcome) {
 		if d.down == 0 || !now.Before(d.until) {
 			heap.Pop(&s.waiting)
 			j.state = ready
-			d.line = append(d.line, j)
+			d.line.push(j)
 			s.queueTurn(d)
 			continue
 		}
@@ -246,10 +246,7 @@ func (s *schedule) admit(now time.Time) (*job, *message.Outcome) {
 
 // first takes the first live job out of d's line. mu is held.
 func (s *schedule) first(d *destination) *job {
-	for len(d.line) > 0 {
-		j := d.line[0]
-		d.line[0] = nil
-		d.line = d.line[1:]
+	for j := d.line.pop(); j != nil; j = d.line.pop() {
 		if j.state == ready {
 			return j
 		}
