@@ -64,7 +64,7 @@ func (c *Config) sections() []section {
 		c.IMAP.section(), c.IMAP.userSection(),
 		dkimSection(&c.DKIM),
 		c.Queue.section(),
-		c.Relay.section(),
+		c.Relay.section(), c.Relay.routeSection(),
 		c.MTASTS.section(),
 		c.TLSReports.section(), c.DMARC.section(),
 		c.DNS.section(),

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -58,6 +59,93 @@ type Relay struct {
 	DANE bool
 	// ARCSeal seals what is forwarded (RFC 8617).
 	ARCSeal bool
+	// Source are addresses to connect from.
+	Source []netip.Addr
+	// Route are the ways of single domains.
+	Route []Route
+}
+
+// Route is [[relay.route]]: another way for some domains.
+type Route struct {
+	// Domains are names, or ".name" for all below it.
+	Domains []string
+	// Host is "host:port"; empty for the MX, with TLS as demanded here.
+	Host               string
+	User, PasswordFile string
+	TLS                string
+}
+
+func (s *Relay) routeSection() section {
+	return section{name: "relay.route", doc: "Another way for mail to some domains than the smarthost or the MX records; also what is demanded of TLS with them.",
+		each: func() ([]key, func()) {
+			r := &Route{}
+			return []key{
+				{name: "domains", example: `["example.net", ".example.net"]`, value: lowerAll(texts(&r.Domains, routeDomain), &r.Domains), required: "list the domains",
+					doc: "The domains; with a dot in front, all domains below it."},
+				{name: "host", def: `""`, example: `"relay.example.net:25"`, value: text(&r.Host, optional(remoteHostPort)),
+					doc: "\"host:port\" that gets the mail; empty: the MX records are asked, and tls counts for them."},
+				{name: "user", def: `""`, value: text(&r.User), doc: "The name to log in with."},
+				{name: "password_file", def: `""`, value: file(&r.PasswordFile), doc: "File whose first line is the password."},
+				{name: "tls", def: `"opportunistic"`, value: choice(&r.TLS, "opportunistic", "required", "none"),
+					doc: "As in [relay]. \"required\" for the MX records asks for TLS, and for a certificate only if the domain's own policy does."},
+			}, func() { s.Route = append(s.Route, *r) }
+		}}
+}
+
+func routeDomain(s string) error { return domainName(strings.TrimPrefix(s, ".")) }
+
+// checkRoutes finds domains that two routes want, and passwords without use.
+func (s *Relay) checkRoutes() Problems {
+	var ps Problems
+	seen := map[string]bool{}
+	for i, r := range s.Route {
+		add := func(key, text, mend string) {
+			ps = append(ps, Problem{Key: fmt.Sprintf("relay.route[%d].%s", i, key), Text: text, Mend: mend})
+		}
+		for _, d := range r.Domains {
+			if seen[d] {
+				add("domains", d+" has another route already", "remove one of the two")
+			}
+			seen[d] = true
+		}
+		switch {
+		case r.User != "" && r.Host == "":
+			add("user", "is set, but there is no host to log in at", "set host or remove user")
+		case r.User != "" && r.PasswordFile == "":
+			add("password_file", "is missing, but user is set", "name a file with the password")
+		case r.User != "" && r.TLS == "none":
+			add("tls", "is \"none\", and the password is never sent in clear", "use \"required\"")
+		case r.Host == "" && r.TLS == "none":
+			add("tls", "is \"none\", but there is no host; other servers get TLS if they offer it", "name a host, or use another value")
+		}
+	}
+	return ps
+}
+
+// sourceAddresses are at most one of each family.
+func sourceAddresses(p *[]netip.Addr) value {
+	var list []string
+	t := texts(&list)
+	return value{"address or list of addresses", func(e env, v any) error {
+		if err := t.set(e, v); err != nil {
+			return err
+		}
+		var out []netip.Addr
+		for _, s := range list {
+			a, err := netip.ParseAddr(s)
+			if err != nil || a.Zone() != "" {
+				return faultf(`write it as in "192.0.2.1"`, "%q is no IP address", s)
+			}
+			for _, b := range out {
+				if a.Is4() == b.Is4() {
+					return faultf("keep one of them", "%s and %s are of one family", b, a)
+				}
+			}
+			out = append(out, a)
+		}
+		*p = out
+		return nil
+	}}
 }
 
 func (s *Relay) section() section {
@@ -76,13 +164,15 @@ func (s *Relay) section() section {
 			doc: "Follow the policies that domains publish by MTA-STS (RFC 8461): where one says \"enforce\", mail goes only to the listed mail exchangers, over TLS with a valid certificate. They are kept in the directory mta-sts below state_dir. A smarthost gets its mail as tls says."},
 		{name: "dane", def: `true`, value: boolean(&s.DANE),
 			doc: "Verify mail exchangers by their TLSA records (DANE, RFC 7672), ahead of mta_sts. Takes effect only with a resolver on this host (a loopback address) that validates DNSSEC, since nothing vouches for the answers of any other."},
+		{name: "source", def: `""`, example: `["192.0.2.1", "2001:db8::1"]`, value: sourceAddresses(&s.Source),
+			doc: "Our addresses to connect from, one of IPv4 and one of IPv6 at most; empty: the kernel chooses."},
 		{name: "arc_seal", def: `true`, value: boolean(&s.ARCSeal),
 			doc: "Seal mail from other servers that an alias sends on (ARC, RFC 8617), so that the next server can learn what SPF, DKIM and DMARC said here. It needs an RSA [[dkim]] key of one of domains."},
 	}}
 }
 
 func (s *Relay) check() Problems {
-	var ps Problems
+	ps := s.checkRoutes()
 	add := func(key, text, mend string) {
 		ps = append(ps, Problem{Key: "relay." + key, Text: text, Mend: mend})
 	}
@@ -100,11 +190,16 @@ func (s *Relay) check() Problems {
 }
 
 // Password reads the password for the smarthost; empty when none is set.
-func (s *Relay) Password() (string, error) {
-	if s.PasswordFile == "" {
+func (s *Relay) Password() (string, error) { return password(s.PasswordFile) }
+
+// Password is that for the host of the route.
+func (r Route) Password() (string, error) { return password(r.PasswordFile) }
+
+func password(path string) (string, error) {
+	if path == "" {
 		return "", nil
 	}
-	b, err := os.ReadFile(s.PasswordFile)
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return "", fmt.Errorf("reading the smarthost's password: %w", err)
 	}

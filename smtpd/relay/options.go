@@ -24,6 +24,12 @@ type Options struct {
 	Resolver *dns.Resolver
 	// Smarthost takes all mail, if its Addr is set.
 	Smarthost Smarthost
+	// Routes are hosts for single domains, in lower case, in place of Smarthost or
+	// the MX records; ".example.org" is for all domains below it.
+	Routes map[string]Smarthost
+	// Source are our addresses to connect from, at most one of each family; none
+	// leaves it to the kernel. Dial has its own.
+	Source []netip.Addr
 	// Policy says what we demand of TLS with a host of a domain; nil means
 	// nothing.
 	Policy Policy
@@ -129,12 +135,28 @@ func (o Options) withDefaults() Options {
 		o.Self = SelfAddrs
 	}
 	if o.Dial == nil {
-		o.Dial = new(net.Dialer).DialContext
+		o.Dial = dialFrom(o.Source)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o
+}
+
+// dialFrom connects from the source address of the target's family, if there is
+// one.
+func dialFrom(source []netip.Addr) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		var d net.Dialer
+		if to, err := netip.ParseAddrPort(addr); err == nil {
+			for _, from := range source {
+				if from.Is4() == to.Addr().Unmap().Is4() {
+					d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+				}
+			}
+		}
+		return d.DialContext(ctx, network, addr)
+	}
 }
 
 func set[T comparable](field *T, value T) {
@@ -157,6 +179,12 @@ func (o Options) Check(ctx context.Context) error {
 	add(err != nil, "relay: hostname %q is no host name", o.Hostname)
 	add(o.Resolver == nil, "relay: no resolver")
 	add(o.Network != "tcp" && o.Network != "tcp4" && o.Network != "tcp6", "relay: network %q, want tcp, tcp4 or tcp6", o.Network)
+	for domain, s := range o.Routes {
+		set(&s.TLS, TLSOpportunistic)
+		if add(s.Addr == "", "relay: the route of %s names no host", domain); s.Addr != "" {
+			errs = append(errs, s.check())
+		}
+	}
 	return errors.Join(append(errs, o.Smarthost.check())...)
 }
 

@@ -24,6 +24,7 @@ type poolKey struct {
 	names string
 	level Level
 	plain bool
+	user  string // who is logged in
 }
 
 // pooled is a connection at rest; its timer ends it.
@@ -39,7 +40,7 @@ const maxUses = 100
 const maxIdle = 4
 
 func keyOf(c candidate, q Requirement) poolKey {
-	return poolKey{c.Name, c.dialAddr(), q.ID, strings.Join(q.Names, " "), q.Level, q.plain}
+	return poolKey{c.Name, c.dialAddr(), q.ID, strings.Join(q.Names, " "), q.Level, q.plain, c.via.User}
 }
 
 // get takes a connection, or nil.

@@ -101,13 +101,13 @@ func (r *Relay) Attempt(ctx context.Context, env message.Envelope, c *message.Co
 	return out
 }
 
-// byDomain groups recipients by where they go: all to the smarthost, else by
-// domain.
+// byDomain groups recipients by where they go: all without a route to the
+// smarthost, else by domain.
 func (r *Relay) byDomain(rcpts []message.Recipient) map[string][]int {
 	groups := make(map[string][]int)
 	for i, to := range rcpts {
 		domain := strings.ToLower(splitAddress(to.Address).domain)
-		if r.o.Smarthost.Addr != "" {
+		if _, own := r.routeOf(domain); !own && r.o.Smarthost.Addr != "" {
 			domain = ""
 		}
 		groups[domain] = append(groups[domain], i)
@@ -294,7 +294,7 @@ func recipientsAt(all []message.Recipient, at []int) []message.Recipient {
 func (r *Relay) requirement(ctx context.Context, c candidate, env *message.Envelope) (Requirement, *failure) {
 	var q Requirement
 	if c.smart {
-		q = r.o.Smarthost.requirement()
+		q = c.via.requirement()
 	} else {
 		policy := r.policy
 		if env.TLSOptional && !env.RequireTLS {

@@ -21,8 +21,9 @@ type hop struct {
 	// addr is set for an address literal, which needs no lookup.
 	addr netip.Addr
 	port uint16
-	// smart says that the host is the smarthost, which knows us.
+	// smart says that the host is a smarthost, which knows us, and via which.
 	smart bool
+	via   Smarthost
 	// domain is the destination that led here, for the Policy.
 	domain string
 }
@@ -55,7 +56,8 @@ func (s Smarthost) host() (hop, error) {
 	if err != nil || n == 0 {
 		return hop{}, errors.New("the port is no number")
 	}
-	h := hop{port: uint16(n), smart: true}
+	set(&s.TLS, TLSOpportunistic)
+	h := hop{port: uint16(n), smart: true, via: s}
 	if a, err := netip.ParseAddr(name); err == nil {
 		h.addr, h.Name = a, a.String()
 		return h, nil
@@ -64,11 +66,33 @@ func (s Smarthost) host() (hop, error) {
 	return h, err
 }
 
+// routeOf is the host that Options.Routes names for a domain, or for the nearest of
+// those above it.
+func (r *Relay) routeOf(domain string) (Smarthost, bool) {
+	if s, ok := r.o.Routes[domain]; ok || len(r.o.Routes) == 0 {
+		return s, ok
+	}
+	for {
+		i := strings.IndexByte(domain, '.')
+		if i < 0 {
+			return Smarthost{}, false
+		}
+		if s, ok := r.o.Routes[domain[i:]]; ok {
+			return s, true
+		}
+		domain = domain[i+1:]
+	}
+}
+
 // route gives the hosts for a domain in the order in which they are tried (RFC
 // 5321 section 5.1).
 func (r *Relay) route(ctx context.Context, domain string) ([]hop, *failure) {
-	if r.o.Smarthost.Addr != "" {
-		h, err := r.o.Smarthost.host()
+	via, own := r.routeOf(domain)
+	if !own {
+		via = r.o.Smarthost
+	}
+	if via.Addr != "" {
+		h, err := via.host()
 		if err != nil {
 			return nil, ours("", 451, 3, 5, "The smarthost's address is unusable")
 		}

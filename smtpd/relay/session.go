@@ -122,8 +122,8 @@ func (s *session) start(ctx context.Context, c candidate, q Requirement) *failur
 		fail.tls = NoSTARTTLS
 		return fail
 	}
-	if c.smart && s.r.o.Smarthost.User != "" {
-		return s.login(s.r.o.Smarthost.User, s.r.o.Smarthost.Password)
+	if c.smart && c.via.User != "" {
+		return s.login(c.via.User, c.via.Password)
 	}
 	return nil
 }

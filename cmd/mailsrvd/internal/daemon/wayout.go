@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -61,7 +62,21 @@ func relayOptions(c *config.Config, dir string, log *slog.Logger) (relay.Options
 	if err != nil {
 		return relay.Options{}, err
 	}
+	routes := map[string]relay.Smarthost{}
+	for _, r := range c.Relay.Route {
+		if r.Host == "" { // ours knows it
+			continue
+		}
+		secret, err := r.Password()
+		if err != nil {
+			return relay.Options{}, err
+		}
+		for _, domain := range r.Domains {
+			routes[domain] = relay.Smarthost{Addr: r.Host, User: r.User, Password: secret, TLS: relay.TLSMode(r.TLS)}
+		}
+	}
 	return relay.Options{
+		Routes: routes, Source: c.Relay.Source,
 		Hostname: c.Hostname, Resolver: resolver, Policy: ours(c), Published: published(c, resolver, dir, log),
 		Smarthost: relay.Smarthost{Addr: c.Relay.Smarthost, User: c.Relay.User, Password: password, TLS: relay.TLSMode(c.Relay.TLS)},
 	}, nil
@@ -81,13 +96,39 @@ func published(c *config.Config, resolver *dns.Resolver, dir string, log *slog.L
 	return relay.Strictest(policies...)
 }
 
-// ours is what [relay] tls says for all mail exchangers.
+// ours is what [relay] tls says for all mail exchangers, and a route without a host
+// for those of its domains.
 func ours(c *config.Config) relay.Policy {
-	return func(context.Context, string, relay.Host) (relay.Requirement, error) {
-		if c.Relay.TLS == string(relay.TLSRequired) {
+	own := map[string]string{}
+	for _, r := range c.Relay.Route {
+		for _, domain := range r.Domains {
+			if r.Host == "" {
+				own[domain] = r.TLS
+			}
+		}
+	}
+	return func(_ context.Context, domain string, _ relay.Host) (relay.Requirement, error) {
+		if nearest(own, domain, c.Relay.TLS) == string(relay.TLSRequired) {
 			return relay.Requirement{Level: relay.Encrypted, ID: "relay.tls"}, nil
 		}
 		return relay.Requirement{}, nil
+	}
+}
+
+// nearest is the value for a domain, or for ".name" of the nearest above it.
+func nearest(of map[string]string, domain, otherwise string) string {
+	if v, ok := of[domain]; ok {
+		return v
+	}
+	for {
+		i := strings.IndexByte(domain, '.')
+		if i < 0 {
+			return otherwise
+		}
+		if v, ok := of[domain[i:]]; ok {
+			return v
+		}
+		domain = domain[i+1:]
 	}
 }
 
