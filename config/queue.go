@@ -59,6 +59,8 @@ type Relay struct {
 	DANE bool
 	// ARCSeal seals what is forwarded (RFC 8617).
 	ARCSeal bool
+	// SRS rewrites the senders of what is forwarded.
+	SRS bool
 	// Source are addresses to connect from.
 	Source []netip.Addr
 	// Route are the ways of single domains.
@@ -164,6 +166,8 @@ func (s *Relay) section() section {
 			doc: "Follow the policies that domains publish by MTA-STS (RFC 8461): where one says \"enforce\", mail goes only to the listed mail exchangers, over TLS with a valid certificate. They are kept in the directory mta-sts below state_dir. A smarthost gets its mail as tls says."},
 		{name: "dane", def: `true`, value: boolean(&s.DANE),
 			doc: "Verify mail exchangers by their TLSA records (DANE, RFC 7672), ahead of mta_sts. Takes effect only with a resolver on this host (a loopback address) that validates DNSSEC, since nothing vouches for the answers of any other."},
+		{name: "srs", def: `true`, value: boolean(&s.SRS),
+			doc: "Rewrite the sender of mail from elsewhere that an alias or a user's filter sends on (SRS): SPF passes at the next server, and bounces come back here and go on to the true sender, for three weeks. The secret is the file srs-secret below state_dir."},
 		{name: "source", def: `""`, example: `["192.0.2.1", "2001:db8::1"]`, value: sourceAddresses(&s.Source),
 			doc: "Our addresses to connect from, one of IPv4 and one of IPv6 at most; empty: the kernel chooses."},
 		{name: "arc_seal", def: `true`, value: boolean(&s.ARCSeal),

@@ -99,7 +99,8 @@ func (s *session) deliver(tx *transaction, c *message.Content) ([]error, error) 
 	if len(p.remote) > 0 {
 		// First, since this can be refused while nothing has been done yet.
 		env.Recipients = p.remote
-		if err := s.server.o.Queue.Enqueue(ctx, env, s.server.forwarded(ctx, env, c)); err != nil {
+		onward, text := s.server.forwarded(ctx, env, c)
+		if err := s.server.o.Queue.Enqueue(ctx, onward, text); err != nil {
 			return nil, err
 		}
 	}
@@ -108,9 +109,9 @@ func (s *session) deliver(tx *transaction, c *message.Content) ([]error, error) 
 }
 
 // forwarded is what leaves of a message. What our users send is ready.
-func (s *Server) forwarded(ctx context.Context, env message.Envelope, c *message.Content) *message.Content {
+func (s *Server) forwarded(ctx context.Context, env message.Envelope, c *message.Content) (message.Envelope, *message.Content) {
 	if s.o.Mode.submits() || s.o.Forwarded == nil {
-		return c
+		return env, c
 	}
 	return s.o.Forwarded(ctx, env, c)
 }

@@ -127,7 +127,7 @@ type Options struct {
 	// Forwarded makes a message from elsewhere ready for other servers that an
 	// address of ours leads to, and returns what is to be sent there (MX, LMTP);
 	// nil changes nothing.
-	Forwarded func(ctx context.Context, env message.Envelope, c *message.Content) *message.Content
+	Forwarded func(ctx context.Context, env message.Envelope, c *message.Content) (message.Envelope, *message.Content)
 	// Room says whether an account can take a message of size bytes, 0 if that
 	// is not known: nil, or a *status.Error, with which RCPT is answered. It is
 	// asked only where an address leads to one account and nowhere else; nil

@@ -10,7 +10,8 @@ import (
 // redirect sends on what a user's filter redirects, as mail that an alias sends
 // elsewhere.
 func (d *Daemon) redirect(ctx context.Context, env message.Envelope, c *message.Content) error {
-	return d.queue.Enqueue(ctx, env, d.forwarded(ctx, env, c))
+	env, c = d.forwarded(ctx, env, c)
+	return d.queue.Enqueue(ctx, env, c)
 }
 
 // respond sends an answer of vacation, which is ours.

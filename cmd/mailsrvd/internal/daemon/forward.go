@@ -14,13 +14,14 @@ import (
 const sealTime = 15 * time.Second
 
 // forwarded makes mail from elsewhere ready to leave again, where an address of
-// ours leads to another server: it is sealed (ARC, RFC 8617), so that the next
+// ours leads to another server: its sender is rewritten (package srs), and it is sealed (ARC, RFC 8617), so that the next
 // host may believe what we have seen. A message that cannot be sealed goes
 // without.
-func (d *Daemon) forwarded(ctx context.Context, env message.Envelope, c *message.Content) *message.Content {
+func (d *Daemon) forwarded(ctx context.Context, env message.Envelope, c *message.Content) (message.Envelope, *message.Content) {
 	g := d.board.live.Load()
+	env.ReversePath = g.rewritten(env.ReversePath)
 	if !g.cfg.Relay.ARCSeal {
-		return c
+		return env, c
 	}
 	ctx, cancel := context.WithTimeout(ctx, sealTime)
 	defer cancel()
@@ -28,12 +29,12 @@ func (d *Daemon) forwarded(ctx context.Context, env message.Envelope, c *message
 	switch {
 	case errors.Is(err, dkim.ErrChainEnded), errors.Is(err, dkim.ErrNoKey):
 		d.log.Debug("forwarded without a seal", "trace", env.Trace, "err", err)
-		return c
+		return env, c
 	case err != nil:
 		d.log.Warn("forwarded without a seal", "trace", env.Trace, "err", err)
-		return c
+		return env, c
 	}
-	return c.WithPrefix(set)
+	return env, c.WithPrefix(set)
 }
 
 // seal seals for the first of our domains that has a key for it.

@@ -11,6 +11,7 @@ import (
 	"svc.plus/mailsrvd/auth"
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/senders"
 	"svc.plus/mailsrvd/config"
+	"svc.plus/mailsrvd/internal/srs"
 	"svc.plus/mailsrvd/lda"
 )
 
@@ -24,6 +25,7 @@ type generation struct {
 	signing *atomic.Pointer[signing] // replaced when a key takes its turn
 	senders senders.Policy
 	out     wayOut
+	srs     *srs.Rewriter // nil without [relay] srs
 	// registry has the metrics of agent and relay: counters begin anew with
 	// each generation, which Prometheus takes for a restart.
 	registry *prometheus.Registry
@@ -63,6 +65,8 @@ func (d *Daemon) newGeneration(c *config.Config, old *generation) (*generation, 
 	d.turning.Unlock()
 	g.signing.Store(keys)
 	note("dkim", err)
+	g.srs, err = newRewriter(c)
+	note("relay.srs", err)
 	g.out, err = d.wayOut(c, g.registry)
 	note("relay.smarthost", err)
 	err = d.o.Groups.Do(func() (err error) {

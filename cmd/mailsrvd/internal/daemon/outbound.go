@@ -25,7 +25,7 @@ func (d *Daemon) Attempt(ctx context.Context, env message.Envelope, c *message.C
 	var remote []message.Recipient
 	var places []int // of the remote ones in out
 	for i, r := range rcpts {
-		route, err := g.agent.Route(ctx, r.Address)
+		route, err := g.route(ctx, r.Address)
 		switch {
 		case err != nil:
 			out[i].Err = err
@@ -63,7 +63,7 @@ func (d *Daemon) deliverAgain(ctx context.Context, g *generation, env message.En
 		env.Recipients = append(env.Recipients, to)
 	}
 	if env.User == "" {
-		c = d.forwarded(ctx, env, c)
+		env, c = d.forwarded(ctx, env, c)
 	}
 	return d.queue.Enqueue(ctx, env, c)
 }
@@ -73,7 +73,7 @@ func (d *Daemon) deliverAgain(ctx context.Context, g *generation, env message.En
 func (d *Daemon) holds(env message.Envelope) bool {
 	g := d.board.live.Load()
 	return g.cfg.Relay.Hold && slices.ContainsFunc(env.Recipients, func(r message.Recipient) bool {
-		route, err := g.agent.Route(context.Background(), r.Address)
+		route, err := g.route(context.Background(), r.Address)
 		return err == nil && foreign(route, r.Address)
 	})
 }
@@ -88,7 +88,7 @@ func (d *Daemon) bounce(ctx context.Context, env message.Envelope, c *message.Co
 	var errs []error
 	var later []message.Recipient
 	for _, r := range env.Recipients {
-		route, err := g.agent.Route(ctx, r.Address)
+		route, err := g.route(ctx, r.Address)
 		switch {
 		case err != nil && !status.IsTemporary(err):
 			d.log.Warn("a report has no recipient", "trace", env.Trace, "to", r.Address, "err", err)

@@ -30,7 +30,7 @@ func (s *switchboard) Authenticate(ctx context.Context, c auth.Credentials) (aut
 
 // Route implements smtpd.Router.
 func (s *switchboard) Route(ctx context.Context, address string) (message.Route, error) {
-	return s.live.Load().agent.Route(ctx, address)
+	return s.live.Load().route(ctx, address)
 }
 
 // room is for smtpd.
