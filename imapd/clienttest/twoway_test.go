@@ -27,6 +27,22 @@ func newDovecotHome(t testing.TB, more string) *dovecot {
 	return newDovecot(t, dir, owner, more)
 }
 
+// sync runs doveadm sync until it is content: now and then it makes a folder, loses
+// sight of its GUID over IMAP, and asks to be run again.
+func (d *dovecot) sync(args ...string) {
+	d.t.Helper()
+	for range 5 {
+		out, err := d.command("/usr/bin/doveadm", append([]string{"sync"}, args...)...).CombinedOutput()
+		if err == nil {
+			return
+		}
+		if !strings.Contains(string(out), "GUID") {
+			d.t.Fatalf("doveadm sync: %v\n%s", err, out)
+		}
+	}
+	d.t.Fatal("doveadm sync does not come to an end")
+}
+
 // serve runs an imap program of Dovecot's for each connection to a port, for
 // clients that want to log in first: any name and password will do. It stands in
 // for Dovecot's login service, which needs a whole Dovecot.
@@ -122,17 +138,6 @@ func twoWay(t *testing.T, ours bool) []string {
 	}
 	local := newDovecotHome(t, settings)
 
-	// Now and then it makes a folder and asks to be run again.
-	sync := func() {
-		for range 5 {
-			if out, err := local.command("/usr/bin/doveadm", "sync", "imapc:").CombinedOutput(); err == nil {
-				return
-			} else if !strings.Contains(string(out), "GUID") {
-				t.Fatalf("doveadm sync: %v\n%s", err, out)
-			}
-		}
-		t.Fatal("doveadm sync does not come to an end")
-	}
 	say := func(dial func() *conn, commands ...string) {
 		c := dial()
 		defer c.close()
@@ -141,15 +146,15 @@ func twoWay(t *testing.T, ours bool) []string {
 		}
 	}
 	say(dial, "CREATE Sent", "APPEND INBOX "+literal(mail("r1")), "APPEND INBOX (\\Answered) "+literal(mail("r2")), "APPEND Sent "+literal(mail("r3")))
-	sync()
-	sync()
+	local.sync("imapc:")
+	local.sync("imapc:")
 	// New messages on both sides of one folder are left out: imapc knows messages
 	// by their UIDs alone, and with Dovecot on the other side, too, doubles both.
 	// So are flags changed on the other side, which lose against those here.
 	say(local.imap, "SELECT INBOX", `STORE 1 +FLAGS (\Seen $Label1)`, "CREATE Here", "APPEND Here "+literal(mail("l2")))
 	say(dial, "APPEND INBOX "+literal(mail("r4")), "CREATE There")
-	sync()
-	sync()
+	local.sync("imapc:")
+	local.sync("imapc:")
 	return append(holds("local", local.imap), holds("remote", dial)...)
 }
 
