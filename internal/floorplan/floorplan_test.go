@@ -27,7 +27,9 @@ var plan = map[string][]string{
 	// Programs that judge content: milters and rspamd.
 	"smtpd/inbound/filter": {},
 	"smtpd/queue":          {},
-	"smtpd/relay":          {},
+	"smtpd/relay":          {"smtpd/relay/sevenbit"},
+	// Mail for hosts without 8BITMIME.
+	"smtpd/relay/sevenbit": {},
 	// Policies of TLS for the relay, each a relay.Policy.
 	"smtpd/relay/mtasts": {"smtpd/relay"},
 	"smtpd/relay/dane":   {"smtpd/relay"},

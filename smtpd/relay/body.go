@@ -3,10 +3,12 @@ package relay
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 
 	"svc.plus/mailsrvd/internal/message"
+	"svc.plus/mailsrvd/smtpd/relay/sevenbit"
 )
 
 // body is a message with what the session must know of it before it is sent.
@@ -16,9 +18,13 @@ type body struct {
 	size int64
 	// clean says that every line ends in CRLF, so that the bytes go as they are.
 	clean bool
-	// eightBit and headerEightBit say that there are bytes above 127, anywhere
-	// and in the header.
-	eightBit, headerEightBit bool
+	// headerEightBit and textEightBit say that there are bytes above 127 in the
+	// header and behind it.
+	headerEightBit, textEightBit bool
+	// converted is what is sent in the place of c; nil for c itself.
+	converted *sevenbit.Message
+	// seven is the message for hosts without 8BITMIME, once one was met.
+	seven *body
 }
 
 // block is the piece in which a message is read and sent.
@@ -35,10 +41,9 @@ func scan(c *message.Content) (*body, error) {
 	for {
 		k, err := r.Read(buf)
 		chunk := buf[:k]
-		if !b.eightBit && has8bit(chunk) {
-			b.eightBit = true
+		if text := header.feed(chunk); !b.textEightBit {
+			b.textEightBit = has8bit(text)
 		}
-		header.feed(chunk)
 		n.Write(chunk)
 		if err == io.EOF {
 			break
@@ -52,6 +57,27 @@ func scan(c *message.Content) (*body, error) {
 	b.clean = !n.changed
 	b.headerEightBit = header.eightBit
 	return b, nil
+}
+
+// sevenBit gives the message as a host without 8BITMIME takes it (RFC 6152 section
+// 3): itself, if its text has no 8-bit bytes. The error is sevenbit.ErrStructure,
+// or one of reading.
+func (b *body) sevenBit() (*body, error) {
+	if !b.textEightBit || b.seven != nil {
+		return cmp.Or(b.seven, b), nil
+	}
+	m, err := sevenbit.New(b.c)
+	if err != nil {
+		return nil, err
+	}
+	seven := &body{c: b.c, headerEightBit: b.headerEightBit, converted: m}
+	var counted countWriter
+	if err := seven.send(&counted, func() {}); err != nil {
+		return nil, fmt.Errorf("converting a message to send: %w", err)
+	}
+	seven.size = int64(counted)
+	b.seven = seven
+	return seven, nil
 }
 
 func has8bit(p []byte) bool {
@@ -75,11 +101,12 @@ type headerScan struct {
 	lineLen        int // of the current line, CR not counted
 }
 
-func (h *headerScan) feed(p []byte) {
-	for _, c := range p {
+// feed takes the next bytes and returns those that lie behind the header.
+func (h *headerScan) feed(p []byte) (text []byte) {
+	for i, c := range p {
 		switch {
 		case h.done:
-			return
+			return p[i:]
 		case c == '\n':
 			h.done = h.lineLen == 0
 			h.lineLen = 0
@@ -88,10 +115,11 @@ func (h *headerScan) feed(p []byte) {
 			h.eightBit = h.eightBit || c >= 0x80
 		}
 	}
+	return nil
 }
 
 // send writes the message to w: as it is when it is clean, else with its line
-// ends mended. renew is called before each piece.
+// ends mended, or converted. renew is called before each piece.
 func (b *body) send(to io.Writer, renew func()) error {
 	w := renewing{to, renew}
 	if b.clean {
@@ -99,6 +127,12 @@ func (b *body) send(to io.Writer, renew func()) error {
 		return err
 	}
 	n := newNormalizer(w)
+	if b.converted != nil {
+		if err := b.converted.Send(n); err != nil {
+			return err
+		}
+		return n.Close()
+	}
 	if _, err := io.CopyBuffer(n, readerOnly{b.c.NewReader()}, make([]byte, block)); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@
 //   - lines end in CRLF, and no bare CR or LF is ever sent, in a command or in a
 //     message; a message whose lines do end in CRLF goes out byte for byte, so
 //     that its signatures hold;
+//   - a host without 8BITMIME gets no 8-bit text: it is converted (sevenbit);
 //   - an address that could break out of its command is refused;
 //   - replies are bounded in lines and length, and each has a deadline; what is
 //     no reply is a temporary failure;

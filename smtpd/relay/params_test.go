@@ -27,7 +27,7 @@ func TestParameters(t *testing.T) {
 		{"plain", nil, nil, mailText, "FROM:<alice@example.org>", "TO:<bob@a.example>"},
 		{"everything offered, nothing needed", all, nil, mailText, "FROM:<alice@example.org> SIZE=56", "TO:<bob@a.example>"},
 		{"8-bit text", all, nil, "S: x\r\n\r\né\r\n", "FROM:<alice@example.org> SIZE=12 BODY=8BITMIME", "TO:<bob@a.example>"},
-		{"8-bit text to a 7-bit host goes as it is", nil, nil, "S: x\r\n\r\né\r\n", "FROM:<alice@example.org>", "TO:<bob@a.example>"},
+		{"8-bit header to a 7-bit host goes as it is", nil, nil, "S: é\r\n\r\nx\r\n", "FROM:<alice@example.org>", "TO:<bob@a.example>"},
 		{"DSN", all, dsn, mailText, "FROM:<alice@example.org> SIZE=56 RET=HDRS ENVID=a+20b+2Bc+3D+C3+A9", "TO:<bob@a.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;o+20r@x"},
 		{"DSN not offered", nil, dsn, mailText, "FROM:<alice@example.org>", "TO:<bob@a.example>"},
 		{"null reverse-path", nil, func(e *message.Envelope) { e.ReversePath = "" }, mailText, "FROM:<>", "TO:<bob@a.example>"},

@@ -154,7 +154,7 @@ func TestScanFindsEightBits(t *testing.T) {
 		strings.Repeat("S: x\r\n", 20000) + "\r\né": {true, false},
 	} {
 		b, err := scan(message.FromBytes([]byte(text)))
-		if err != nil || b.eightBit != want[0] || b.headerEightBit != want[1] {
+		if err != nil || (b.textEightBit || b.headerEightBit) != want[0] || b.headerEightBit != want[1] {
 			t.Errorf("%.40q: %+v, %v", text, b, err)
 		}
 	}

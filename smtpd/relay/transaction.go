@@ -13,6 +13,10 @@ import (
 // transaction sends one message to rcpts and returns an outcome for each. A
 // failure is for all of them.
 func (s *session) transaction(env *message.Envelope, b *body, rcpts []message.Recipient) ([]message.Outcome, *failure) {
+	b, fail := s.fitting(b)
+	if fail != nil {
+		return nil, fail
+	}
 	utf8, fail := s.able(env, b, rcpts)
 	if fail != nil {
 		return nil, fail
@@ -84,29 +88,6 @@ func (s *session) refusedRcpt(r reply) *failure {
 		return passing(f)
 	}
 	return f
-}
-
-// able checks what the message as a whole needs of the host, and tells whether
-// the transaction must be one with SMTPUTF8 (RFC 6531).
-func (s *session) able(env *message.Envelope, b *body, rcpts []message.Recipient) (utf8 bool, fail *failure) {
-	if limit := s.offersSize(); limit > 0 && b.size > limit {
-		return false, lacking(s.remote, 552, 3, 4, "%s takes messages of up to %d bytes; this one has %d", s.remote, limit, b.size)
-	}
-	if env.RequireTLS && !(s.secure && s.offersTo("REQUIRETLS")) {
-		return false, lacking(s.remote, 550, 7, 30, "%s does not support REQUIRETLS", s.remote)
-	}
-	utf8 = b.headerEightBit && env.SMTPUTF8 || !ascii(splitAddress(env.ReversePath).local)
-	if utf8 && !s.offersTo("SMTPUTF8") {
-		return false, s.noUTF8()
-	}
-	for _, r := range rcpts {
-		utf8 = utf8 || !ascii(splitAddress(r.Address).local)
-	}
-	return utf8 && s.offersTo("SMTPUTF8"), nil
-}
-
-func (s *session) noUTF8() *failure {
-	return lacking(s.remote, 553, 6, 7, "%s takes no addresses or headers in UTF-8", s.remote)
 }
 
 // told is what the host said to the envelope.
@@ -211,7 +192,7 @@ func (s *session) mailLine(env *message.Envelope, b *body, utf8 bool) string {
 	if s.offersTo("SIZE") {
 		fmt.Fprintf(&l, " SIZE=%d", b.size)
 	}
-	if b.eightBit && s.offersTo("8BITMIME") {
+	if (b.textEightBit || b.headerEightBit) && s.offersTo("8BITMIME") {
 		l.WriteString(" BODY=8BITMIME")
 	}
 	if utf8 {
