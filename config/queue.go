@@ -63,6 +63,8 @@ type Relay struct {
 	SRS bool
 	// Source are addresses to connect from.
 	Source []netip.Addr
+	// Rate is that of each destination: a domain, or the smarthost.
+	Rate Rate
 	// Route are the ways of single domains.
 	Route []Route
 }
@@ -75,6 +77,8 @@ type Route struct {
 	Host               string
 	User, PasswordFile string
 	TLS                string
+	// Rate is that of all its domains together; zero is that of Relay.
+	Rate Rate
 }
 
 func (s *Relay) routeSection() section {
@@ -90,6 +94,8 @@ func (s *Relay) routeSection() section {
 				{name: "password_file", def: `""`, value: file(&r.PasswordFile), doc: "File whose first line is the password."},
 				{name: "tls", def: `"opportunistic"`, value: choice(&r.TLS, "opportunistic", "required", "none"),
 					doc: "As in [relay]. \"required\" for the MX records asks for TLS, and for a certificate only if the domain's own policy does."},
+				{name: "rate", def: `""`, example: `"100/minute"`, value: rate(&r.Rate),
+					doc: "As in [relay], for all domains of this route together; empty: that of [relay]."},
 			}, func() { s.Route = append(s.Route, *r) }
 		}}
 }
@@ -170,6 +176,8 @@ func (s *Relay) section() section {
 			doc: "Rewrite the sender of mail from elsewhere that an alias or a user's filter sends on (SRS): SPF passes at the next server, and bounces come back here and go on to the true sender, for three weeks. The secret is the file srs-secret below state_dir."},
 		{name: "source", def: `""`, example: `["192.0.2.1", "2001:db8::1"]`, value: sourceAddresses(&s.Source),
 			doc: "Our addresses to connect from, one of IPv4 and one of IPv6 at most; empty: the kernel chooses."},
+		{name: "rate", def: `""`, example: `"100/minute"`, value: rate(&s.Rate),
+			doc: "At most so many messages in any such time to each destination, which is a domain, or the smarthost with all its mail; empty: no bound. A number, and second, minute, hour, day or a time such as \"10m\". A message counts once, however many recipients it has there. What is over waits in the queue, without an attempt and without delay for other destinations. Counted anew after a restart."},
 		{name: "arc_seal", def: `true`, value: boolean(&s.ARCSeal),
 			doc: "Seal mail from other servers that an alias sends on (ARC, RFC 8617), so that the next server can learn what SPF, DKIM and DMARC said here. It needs an RSA [[dkim]] key of one of domains."},
 	}}

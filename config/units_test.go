@@ -37,6 +37,21 @@ func TestParseDuration(t *testing.T) {
 	}
 }
 
+func TestParseRate(t *testing.T) {
+	for s, want := range map[string]Rate{
+		"": {}, "100/minute": {100, time.Minute}, "1/second": {1, time.Second}, "20 / hour": {20, time.Hour}, "5000/day": {5000, 24 * time.Hour}, "5/10m": {5, 10 * time.Minute},
+	} {
+		if got, err := ParseRate(s); err != nil || got != want {
+			t.Errorf("ParseRate(%q) = %v, %v, want %v", s, got, err, want)
+		}
+	}
+	for _, s := range []string{"100", "/minute", "0/minute", "-1/minute", "1/minutes", "1/0", "1/10", "1/500ms", "1/8d", "1/", "1.5/minute", "9999999/day", "1/minute/2"} {
+		if got, err := ParseRate(s); err == nil {
+			t.Errorf("ParseRate(%q) = %v", s, got)
+		}
+	}
+}
+
 func TestFormattedUnitsReadBack(t *testing.T) {
 	for n, want := range map[int64]string{0: "0B", 1: "1B", 1000: "1000B", 1024: "1KiB", 50 << 20: "50MiB", 3 << 29: "1536MiB", 1 << 40: "1TiB"} {
 		if got := FormatSize(n); got != want {

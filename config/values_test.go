@@ -121,12 +121,14 @@ dane = false
 arc_seal = false
 srs = false
 source = ["192.0.2.1", "2001:db8::1"]
+rate = "100/minute"
 [[relay.route]]
 domains = ["Far.example", ".far.example"]
 host = "gate.example:2525"
 user = "gu"
 password_file = "gp"
 tls = "required"
+rate = "5 / 10m"
 [mta_sts]
 mode = "enforce"
 max_age = "30d"
@@ -224,7 +226,7 @@ format = "json"
 		{fmt.Sprint(c.IMAP.DisableFor()), "map[alice:[MOVE]]"},
 		{fmt.Sprint(c.DKIM), "[{example.org sel /e/dk}]"},
 		{c.Queue, Queue{72 * time.Hour, 2 * time.Minute, 3 * time.Hour, 0}},
-		{fmt.Sprint(c.Relay), "{smart.example:587 ru /e/rp required true false false false false [192.0.2.1 2001:db8::1] [{[far.example .far.example] gate.example:2525 gu /e/gp required}]}"},
+		{fmt.Sprint(c.Relay), "{smart.example:587 ru /e/rp required true false false false false [192.0.2.1 2001:db8::1] {100 1m0s} [{[far.example .far.example] gate.example:2525 gu /e/gp required {5 10m0s}}]}"},
 		{fmt.Sprint(c.MTASTS, c.STSHosts()), "{enforce 720h0m0s [mx.example.org *.example.net]} [mx.example.org *.example.net]"},
 		{c.TLSReports, TLSReports{true, "Example Ltd", "tls@example.org"}},
 		{c.DMARC, DMARCReports{true, "Example Ltd", "dmarc@example.org"}}, {c.DMARCOrganization() + " " + c.DMARCContact(), "Example Ltd dmarc@example.org"},

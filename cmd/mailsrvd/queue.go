@@ -30,7 +30,7 @@ directory itself.`,
 		a.queueChangeCommand("retry", "Attempt messages now", "tries at once to deliver the chosen messages; held ones stay held."),
 		a.queueChangeCommand("hold", "Keep messages from being sent", "keeps the chosen messages in the queue, without attempts and without expiry, until queue release."),
 		a.queueChangeCommand("release", "End the hold of messages", "lets the chosen messages go on."),
-		a.queueChangeCommand("remove", "Drop messages without telling their senders", "drops the chosen messages for good. Their senders are not told."),
+		a.queueChangeCommand("remove", "Drop messages, or return them to their senders", "drops the chosen messages for good. Their senders are not told,\nunless --bounce is given: then they get them back, as after a delivery that failed."),
 	)
 	return c
 }
@@ -39,6 +39,7 @@ directory itself.`,
 type queueOptions struct {
 	filter queue.Filter
 	all    bool
+	bounce bool
 	printer
 }
 
@@ -123,6 +124,8 @@ func itemState(it queue.Item, now time.Time) string {
 		return "held"
 	case it.Active:
 		return "sending"
+	case it.Paced:
+		return "paced" // by a rate of the configuration
 	}
 	var next time.Time
 	for _, r := range it.Recipients {
@@ -238,6 +241,9 @@ Exit status: 0 done; 1 no message was chosen.`,
 	o.flags(c)
 	o.flag(c)
 	c.Flags().BoolVar(&o.all, "all", false, "all messages")
+	if name == "remove" {
+		c.Flags().BoolVar(&o.bounce, "bounce", false, "return the messages to their senders")
+	}
 	return c
 }
 
@@ -251,6 +257,9 @@ func (a *app) runQueueChange(ctx context.Context, name string, o queueOptions) e
 	if err != nil {
 		return err
 	}
+	if o.bounce {
+		name = "return"
+	}
 	n, err := q.Change(ctx, name, f)
 	if err != nil {
 		return err
@@ -258,7 +267,7 @@ func (a *app) runQueueChange(ctx context.Context, name string, o queueOptions) e
 	answer := struct {
 		Count int `json:"count"`
 	}{n}
-	past := map[string]string{"retry": "due now", "hold": "held now", "release": "released", "remove": "removed"}[name]
+	past := map[string]string{"retry": "due now", "hold": "held now", "release": "released", "remove": "removed", "return": "removed and returned"}[name]
 	if err := o.print(a, answer, func(w *tabwriter.Writer) { fmt.Fprintf(w, "%d messages %s\n", n, past) }); err != nil {
 		return err
 	}

@@ -56,8 +56,8 @@ func printStatus(w *tabwriter.Writer, s admin.Status, now time.Time) {
 	for _, l := range s.Listeners {
 		fmt.Fprintf(w, "%s\t%s, %d connections\n", l.Name, l.Address, l.Connections)
 	}
-	fmt.Fprintf(w, "queue\t%d messages, %d being sent, %d destinations of which %d do not answer\n",
-		s.Queue.Items, s.Queue.Active, s.Queue.Destinations, s.Queue.Down)
+	fmt.Fprintf(w, "queue\t%d messages, %d being sent, %d destinations of which %d do not answer and %d wait for their rate\n",
+		s.Queue.Items, s.Queue.Active, s.Queue.Destinations, s.Queue.Down, s.Queue.Paced)
 	for _, k := range s.DKIM {
 		if k.Advice != "" {
 			fmt.Fprintf(w, "DKIM key\t%s of %s is %s: %s\n", k.Selector, k.Domain, k.State, k.Advice)

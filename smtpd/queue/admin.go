@@ -5,14 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"svc.plus/mailsrvd/internal/message"
+	"svc.plus/mailsrvd/internal/status"
 )
 
 // Filter chooses items. The zero Filter chooses all; of several conditions all
@@ -58,7 +56,8 @@ func (q *Queue) List(ctx context.Context, f Filter) ([]Item, error) {
 	err := q.each(ctx, f, func(e *entry, it *Item) error {
 		c := *it
 		c.Recipients = slices.Clone(it.Recipients)
-		c.Active = q.active(e)
+		c.Active = slices.ContainsFunc(e.jobs, q.sched.running)
+		c.Paced = !c.Active && slices.ContainsFunc(e.jobs, q.sched.pacing)
 		items = append(items, c)
 		return nil
 	})
@@ -70,10 +69,6 @@ func sortItems(items []Item) {
 	slices.SortFunc(items, func(a, b Item) int {
 		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
 	})
-}
-
-func (q *Queue) active(e *entry) bool {
-	return slices.ContainsFunc(e.jobs, q.sched.running)
 }
 
 // each calls do with every chosen item, under its entry's mu. An item that
@@ -225,91 +220,50 @@ func (q *Queue) Remove(ctx context.Context, f Filter) (int, error) {
 	return n, err
 }
 
-// ReadDir reads a queue's directory without its lock: for a server that is
-// stopped, or that does not answer. Items that end meanwhile are left out;
-// those that cannot be read are in the error, beside the others. A directory
-// that does not exist is an empty queue.
-func ReadDir(dir string) ([]Item, error) {
-	l, err := list(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var items []Item
-	var errs []error
-	for _, id := range l.envelopes {
-		b, err := os.ReadFile(filepath.Join(dir, id+envelopeSuffix))
-		if errors.Is(err, os.ErrNotExist) {
-			continue
+// Return gives the chosen items up, held ones too, and returns how many there were:
+// their recipients have failed, and the senders hear of it as of any failure. An
+// attempt under way may still deliver.
+func (q *Queue) Return(ctx context.Context, f Filter) (int, error) {
+	n := 0
+	err := q.each(ctx, f, func(e *entry, it *Item) error {
+		if err := q.giveUp(e, it); err != nil {
+			return err
 		}
-		var it *Item
-		if err == nil {
-			it, err = decode(id, b)
-		}
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		items = append(items, *it)
-	}
-	sortItems(items)
-	return items, errors.Join(errs...)
+		n++
+		return nil
+	})
+	return n, err
 }
 
-// Snapshot calls fn with each item of a queue's directory, which a daemon may be
-// using: the name and the open file of the message, then those of the
-// envelope; also files that were set aside. Each item that was acknowledged
-// before the call, and has not ended during it, is there, whole; those that end
-// or arrive meanwhile may be. A directory that does not exist is an empty queue.
-func Snapshot(dir string, fn func(name string, f *os.File) error) error {
-	// Twice, since POSIX lets a name be missed that is replaced while the
-	// directory is read.
-	names := map[string]bool{}
-	for range 2 {
-		entries, err := os.ReadDir(dir)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-		for _, e := range entries {
-			names[e.Name()] = true
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		id, isEnvelope := strings.CutSuffix(strings.TrimSuffix(name, brokenSuffix), envelopeSuffix)
-		if !isEnvelope {
-			continue
-		}
-		if err := snapshot(dir, []string{id + messageSuffix, name}, fn); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// errReturned is what the sender is told.
+var errReturned = status.New(554, 3, 0, "The administrator of this server has taken the message out of its queue")
 
-// snapshot opens all files before it hands on the first, so that an item that
-// ends meanwhile is left out whole.
-func snapshot(dir string, names []string, fn func(string, *os.File) error) error {
-	var files []*os.File
-	defer func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}()
-	for _, name := range names {
-		f, err := os.Open(filepath.Join(dir, name))
-		if errors.Is(err, os.ErrNotExist) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		files = append(files, f)
-	}
-	for i, f := range files {
-		if err := fn(names[i], f); err != nil {
-			return err
+// giveUp lets every recipient that waits fail. e.mu is held.
+func (q *Queue) giveUp(e *entry, it *Item) error {
+	next := *it
+	next.Held = false
+	next.Recipients = slices.Clone(it.Recipients)
+	for i := range next.Recipients {
+		if r := &next.Recipients[i]; r.State == Pending {
+			q.settle(&next, r, message.Outcome{Err: errReturned}, time.Now())
 		}
 	}
+	q.log.Info("returned by hand", "queue_id", e.id, "trace", it.Envelope.Trace, "from", it.Envelope.ReversePath, "told", next.owes())
+	if !next.owes() {
+		return q.forget(e)
+	}
+	if err := q.store.write(&next); err != nil {
+		return err
+	}
+	it.Held, it.Recipients = next.Held, next.Recipients // an attempt under way has it, too
+	e.dirty, e.held = false, false
+	if e.users == 0 {
+		e.item = nil
+	}
+	e.jobs = slices.DeleteFunc(e.jobs, func(j *job) bool {
+		q.sched.drop(j)
+		return !q.sched.running(j)
+	})
+	q.plan(e, it)
 	return nil
 }

@@ -159,6 +159,7 @@ func TestChangesDuringAnAttempt(t *testing.T) {
 		}, 1, true},
 		{"retry", func(f *fixture) (int, error) { return f.Retry(context.Background(), Filter{}) }, 1, true},
 		{"remove", func(f *fixture) (int, error) { return f.Remove(context.Background(), Filter{}) }, 0, false},
+		{"return", func(f *fixture) (int, error) { return f.Return(context.Background(), Filter{}) }, 0, false},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -194,6 +195,78 @@ func TestChangesDuringAnAttempt(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestReturnTellsTheSenders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, func(_ context.Context, address string, _ int) message.Outcome {
+			if strings.HasPrefix(address, "good") {
+				return accepted
+			}
+			return later
+		})
+		defer func() { f.Close() }()
+		put := func(trace, from string, trusted bool, to ...message.Recipient) {
+			f.put(message.Envelope{Trace: trace, ReversePath: from, Trusted: trusted, Recipients: to})
+		}
+		put("q1", "alice@example.org", true, message.Recipient{Address: "good@a.example"}, message.Recipient{Address: "bob@a.example"})
+		put("q2", "alice@example.org", true, message.Recipient{Address: "eve@b.example", Notify: []string{"NEVER"}})
+		put("q3", "stranger@example.net", false, message.Recipient{Address: "bob@a.example"})
+		put("q4", "", true, message.Recipient{Address: "bob@a.example"})
+		put("q5", "carol@example.org", true, message.Recipient{Address: "bob@a.example"})
+		f.run(time.Second)
+		if n, err := f.Hold(t.Context(), Filter{IDs: []string{"q1"}}); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		if n, err := f.Return(t.Context(), Filter{Domain: "b.example"}); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		f.reopen() // what is owed is on disk
+		if n, err := f.Return(t.Context(), Filter{Recipient: "bob@a.example"}); n != 4 || err != nil {
+			t.Fatal(n, err)
+		}
+		if left, _ := f.List(t.Context(), Filter{}); !slices.Equal(ids(left), []string{"q1", "q5"}) {
+			t.Errorf("with a report to send: %v", ids(left))
+		}
+		f.reopen()
+		f.run(time.Second)
+		f.empty()
+		var to []string
+		for _, r := range f.sent() {
+			to = append(to, r.env.Recipients[0].Address)
+			if r.env.ReversePath != "" || !strings.Contains(r.text, "Final-Recipient: rfc822; bob@a.example\r\nAction: failed\r\nStatus: 5.3.0\r\n") || strings.Contains(r.text, "good@a.example") {
+				t.Errorf("report %s", r.text)
+			}
+		}
+		slices.Sort(to)
+		if !slices.Equal(to, []string{"alice@example.org", "carol@example.org"}) {
+			t.Errorf("told: %v", to)
+		}
+	})
+}
+
+func TestReturnThatCannotBeWrittenChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := false
+		f := newFixture(t, always(accepted), func(o *Options) {
+			o.Fault = func(string, string) error {
+				if broken {
+					return errors.New("no disk")
+				}
+				return nil
+			}
+		})
+		f.put(envelope("bob@a.example"))
+		broken = true
+		if n, err := f.Return(t.Context(), Filter{}); n != 0 || err == nil {
+			t.Error(n, err)
+		}
+		broken = false
+		f.run(time.Second)
+		if f.empty(); len(f.sent()) != 0 || len(f.script.attempts("bob@a.example")) != 1 {
+			t.Errorf("%v", f.sent())
+		}
+	})
 }
 
 func TestReadDirNeedsNoLock(t *testing.T) {

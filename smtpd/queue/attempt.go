@@ -17,6 +17,7 @@ type share struct {
 	indexes []int // into item.Recipients
 	rcpts   []message.Recipient
 	tried   bool // an attempt was made
+	waited  bool // none was made, and none was missed: the job keeps its place in line
 }
 
 // attempt makes one attempt for a job and records what came of it.
@@ -37,7 +38,8 @@ func (q *Queue) attempt(ctx context.Context, j *job) {
 }
 
 // conclude records a verdict without an attempt: the sender must be told
-// something, and the destination is known to be down.
+// something, and the destination is known to be down, or its rate holds the job
+// back.
 func (q *Queue) conclude(ctx context.Context, j *job, verdict message.Outcome) {
 	if j.dest.key == reportKey {
 		q.finish(ctx, j)
@@ -47,6 +49,7 @@ func (q *Queue) conclude(ctx context.Context, j *job, verdict message.Outcome) {
 	if !ok {
 		return
 	}
+	sh.waited = !verdict.Unreachable
 	outs := make([]message.Outcome, len(sh.rcpts))
 	for i := range outs {
 		outs[i] = verdict
@@ -160,11 +163,19 @@ func (q *Queue) record(j *job, sh share, outs []message.Outcome, dur time.Durati
 	again := false
 	for i, out := range outs {
 		r := &it.Recipients[sh.indexes[i]]
+		if r.State != Pending {
+			q.log.Warn("an attempt has ended after the message was given up", "queue_id", it.ID, "to", r.Address, "delivered", out.Err == nil)
+			continue
+		}
 		if !cancelled || out.Err == nil || !status.IsTemporary(out.Err) {
 			if sh.tried {
 				r.Attempts++
 			}
+			before := r.Next
 			q.settle(it, r, out, now)
+			if sh.waited && r.State == Pending {
+				r.Next = before
+			}
 			q.logOutcome(it, r, out, dur)
 		}
 		if r.State != Pending {

@@ -25,6 +25,9 @@ type Item struct {
 	Held bool `json:"held,omitempty"`
 	// Active says that an attempt is under way. It is never in the file.
 	Active bool `json:"active,omitempty"`
+	// Paced says that the item waits only because of Options.Rate. It is never in
+	// the file.
+	Paced bool `json:"paced,omitempty"`
 	// Envelope is what the message came with, without its recipients.
 	Envelope Envelope `json:"envelope"`
 	// Recipients are all that the message came with, also those that are done.
@@ -145,7 +148,7 @@ var ErrVersion = errors.New("written by a later version of mailsrvd")
 
 func (it *Item) encode() ([]byte, error) {
 	c := *it
-	c.Active = false
+	c.Active, c.Paced = false, false
 	b, err := json.Marshal(&c)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the envelope of %s: %w", it.ID, err)
@@ -166,7 +169,7 @@ func decode(id string, b []byte) (*Item, error) {
 	if err := it.check(id); err != nil {
 		return nil, fmt.Errorf("the envelope of %s: %w", id, err)
 	}
-	it.Active = false
+	it.Active, it.Paced = false, false
 	return it, nil
 }
 

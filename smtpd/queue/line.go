@@ -1,8 +1,13 @@
 package queue
 
+import (
+	"slices"
+	"time"
+)
+
 // line is where the jobs of a destination wait. Their senders have turns, so that
 // the one message of somebody does not wait for the thousands of somebody else;
-// each sender's own stay in order. The schedule's mutex guards it.
+// each sender's own are in the order of job.next. The schedule's mutex guards it.
 type line struct {
 	bySender map[string]*senderLine
 	turns    []*senderLine // those with jobs, whose turn is next first
@@ -27,7 +32,30 @@ func (l *line) push(j *job) {
 		l.turns = append(l.turns, s)
 	}
 	s.jobs = append(s.jobs, j)
+	for i := len(s.jobs) - 1; i > 0 && j.next.Before(s.jobs[i-1].next); i-- {
+		s.jobs[i], s.jobs[i-1] = s.jobs[i-1], j // it had its place before
+	}
 	l.n++
+}
+
+// overdue takes out the jobs that must have a result by now.
+func (l *line) overdue(now time.Time) []*job {
+	var out []*job
+	l.turns = slices.DeleteFunc(l.turns, func(s *senderLine) bool {
+		s.jobs = slices.DeleteFunc(s.jobs, func(j *job) bool {
+			late := !now.Before(j.must)
+			if late {
+				out = append(out, j)
+			}
+			return late
+		})
+		if len(s.jobs) == 0 {
+			delete(l.bySender, s.sender)
+		}
+		return len(s.jobs) == 0
+	})
+	l.n -= len(out)
+	return out
 }
 
 // pop takes out the job whose turn it is; nil if there is none.

@@ -37,6 +37,7 @@ func newMetrics(reg prometheus.Registerer, q *Queue) (*metrics, error) {
 		gauge("mailsrvd_queue_active", "Attempts under way.", func(s Stats) int { return s.Active }),
 		gauge("mailsrvd_queue_destinations", "Destinations with messages waiting.", func(s Stats) int { return s.Destinations }),
 		gauge("mailsrvd_queue_destinations_down", "Destinations where nobody could be reached.", func(s Stats) int { return s.Down }),
+		gauge("mailsrvd_queue_destinations_paced", "Destinations whose messages wait for their rate.", func(s Stats) int { return s.Paced }),
 	}
 	if reg == nil {
 		return m, nil
@@ -63,11 +64,13 @@ func (m *metrics) unregister() {
 // Stats is the queue in numbers.
 type Stats struct {
 	// Items counts messages, Active attempts under way, Destinations those with
-	// work waiting or under way, Down those where nobody could be reached.
+	// work waiting or under way, Down those where nobody could be reached, Paced
+	// those whose messages wait for Options.Rate.
 	Items        int `json:"items"`
 	Active       int `json:"active"`
 	Destinations int `json:"destinations"`
 	Down         int `json:"down"`
+	Paced        int `json:"paced"`
 }
 
 // Stats reads no files.
@@ -85,6 +88,9 @@ func (q *Queue) Stats() Stats {
 		s.Destinations++
 		if d.down > 0 {
 			s.Down++
+		}
+		if d.parked && d.line.len() > 0 {
+			s.Paced++
 		}
 	}
 	return s

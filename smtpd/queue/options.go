@@ -39,6 +39,12 @@ type Options struct {
 	Transport Transport
 	// Group names the destination of an address; default ByDomain.
 	Group func(address string) string
+	// Rate bounds what is attempted at a destination, a message once however many
+	// recipients it has there; destinations of one name share the bound. It is
+	// asked often, also for destinations whose messages wait, and may not block or
+	// call the queue. What has been sent is forgotten at a restart. Nil bounds
+	// nothing.
+	Rate func(destination string) (name string, r Rate)
 	// Bounce takes a report that the queue has composed, with the null
 	// reverse-path, and makes it durable before it returns nil. A nil Bounce
 	// means that reports are only logged.

@@ -56,9 +56,12 @@ type destination struct {
 	jobs    int // in the schedule or handed out
 	active  int
 	inTurn  bool
+	parked  bool      // its pace allows no message until parkedUntil
 	down    int       // attempts in a row that reached nobody
 	until   time.Time // left alone until then, while down
 	verdict message.Outcome
+
+	parkedUntil time.Time
 }
 
 // schedule decides which job is next. It does no I/O.
@@ -66,21 +69,29 @@ type schedule struct {
 	limit, perDest int
 	downMin        time.Duration
 	downMax        time.Duration
-	wake           chan struct{} // has room for one; a send means: ask next again
+	rateOf         func(key string) (string, Rate) // see Options.Rate; may be nil
+	wake           chan struct{}                   // has room for one; a send means: ask next again
 
 	mu      sync.Mutex // guards what follows
 	waiting jobHeap
 	dests   map[string]*destination
 	turns   []*destination // with jobs in line and a free slot, in turn
 	active  int
+	parked  parkedHeap
+	overdue []overdueJob // out of the lines of parked destinations
+	paces   map[string]*pace
+	// manyPaces is how many paces make it worth to look for idle ones.
+	manyPaces int
 }
 
 func newSchedule(o Options) *schedule {
 	return &schedule{
 		limit: o.Concurrency, perDest: o.PerDestination,
 		downMin: o.RetryMin, downMax: min(o.RetryMax, maxDown),
-		wake:  make(chan struct{}, 1),
-		dests: make(map[string]*destination),
+		rateOf: o.Rate,
+		wake:   make(chan struct{}, 1),
+		dests:  make(map[string]*destination),
+		paces:  make(map[string]*pace), manyPaces: minPaces,
 	}
 }
 
@@ -178,7 +189,7 @@ func (s *schedule) queueTurn(d *destination) {
 	if d.down > 0 {
 		limit = 1 // one job finds out whether it is back
 	}
-	if !d.inTurn && d.line.len() > 0 && d.active < limit {
+	if !d.inTurn && !d.parked && d.line.len() > 0 && d.active < limit {
 		d.inTurn = true
 		s.turns = append(s.turns, d)
 	}
@@ -196,23 +207,59 @@ func (s *schedule) next(now time.Time) (j *job, verdict *message.Outcome, wait t
 	if j, verdict := s.admit(now); j != nil {
 		return j, verdict, 0
 	}
+	s.unpark(now)
+	if j := s.inTurn(now); j != nil {
+		return j, nil, 0
+	}
+	if j, verdict := s.nextOverdue(); j != nil {
+		return j, verdict, 0
+	}
+	return nil, nil, s.nothingFor(now)
+}
+
+// inTurn takes the job whose turn it is. Destinations whose pace allows none are
+// parked. mu is held.
+func (s *schedule) inTurn(now time.Time) *job {
 	for len(s.turns) > 0 {
 		d := s.turns[0]
 		s.turns[0] = nil
 		s.turns = s.turns[1:]
 		d.inTurn = false
+		p := s.paceOf(d)
+		if p != nil {
+			if at := p.free(now); at.After(now) {
+				s.park(d, p, now, at)
+				continue
+			}
+		}
 		j := s.first(d)
 		if j == nil {
 			continue
 		}
+		if p != nil {
+			p.at = append(p.at, now)
+		}
 		s.hand(j)
 		s.queueTurn(d)
-		return j, nil, 0
+		return j
 	}
-	if len(s.waiting) == 0 {
-		return nil, nil, -1
+	return nil
+}
+
+// nothingFor is how long there will be nothing to do; negative for ever. mu is
+// held.
+func (s *schedule) nothingFor(now time.Time) time.Duration {
+	var at time.Time
+	if len(s.waiting) > 0 {
+		at = s.waiting[0].next
 	}
-	return nil, nil, max(s.waiting[0].next.Sub(now), 0)
+	if len(s.parked) > 0 && (at.IsZero() || s.parked[0].parkedUntil.Before(at)) {
+		at = s.parked[0].parkedUntil
+	}
+	if at.IsZero() {
+		return -1
+	}
+	return max(at.Sub(now), 0)
 }
 
 // admit moves the jobs whose time has come into line. A job at a destination
@@ -289,31 +336,16 @@ func (s *schedule) unreachable(d *destination, verdict message.Outcome, now time
 	s.poke()
 }
 
+// pacing reports whether j waits only for the pace of its destination.
+func (s *schedule) pacing(j *job) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return j.state == ready && j.dest.parked
+}
+
 // running reports whether j is being worked on.
 func (s *schedule) running(j *job) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return j.state == running
-}
-
-// jobHeap orders jobs by next, for container/heap.
-type jobHeap []*job
-
-func (h jobHeap) Len() int           { return len(h) }
-func (h jobHeap) Less(a, b int) bool { return h[a].next.Before(h[b].next) }
-func (h jobHeap) Swap(a, b int) {
-	h[a], h[b] = h[b], h[a]
-	h[a].index, h[b].index = a, b
-}
-func (h *jobHeap) Push(x any) {
-	j := x.(*job)
-	j.index = len(*h)
-	*h = append(*h, j)
-}
-func (h *jobHeap) Pop() any {
-	old := *h
-	j := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return j
 }

@@ -32,7 +32,7 @@ type changed struct {
 // Changes are the queue's calls that change items, by the name of the command.
 func changes(q *queue.Queue) map[string]func(context.Context, queue.Filter) (int, error) {
 	return map[string]func(context.Context, queue.Filter) (int, error){
-		"retry": q.Retry, "hold": q.Hold, "release": q.Release, "remove": q.Remove,
+		"retry": q.Retry, "hold": q.Hold, "release": q.Release, "remove": q.Remove, "return": q.Return,
 	}
 }
 
@@ -138,8 +138,8 @@ func (q Queue) Show(ctx context.Context, id string, w io.Writer) (queue.Item, er
 	return item, err
 }
 
-// Change does "retry", "hold", "release" or "remove" to the chosen items and
-// returns how many there were.
+// Change does "retry", "hold", "release", "remove" or "return" to the chosen items
+// and returns how many there were.
 func (q Queue) Change(ctx context.Context, what string, f queue.Filter) (int, error) {
 	var answer changed
 	err := control.Do(ctx, q.Socket, control.Request{Name: "queue." + what, Args: f}, &answer)
@@ -155,12 +155,12 @@ func (q Queue) Change(ctx context.Context, what string, f queue.Filter) (int, er
 }
 
 // open takes the queue of a stopped daemon. Nothing is attempted, since nobody
-// calls Run.
+// calls Run; reports that are owed wait for the daemon.
 func (q Queue) open() (*queue.Queue, error) {
 	if err := becomeOwner(q.Dir); err != nil {
 		return nil, fmt.Errorf("opening the queue of a stopped server: %w", err)
 	}
-	open, err := queue.Open(queue.Options{Dir: q.Dir, Hostname: q.Hostname, Transport: noTransport{}})
+	open, err := queue.Open(queue.Options{Dir: q.Dir, Hostname: q.Hostname, Transport: noTransport{}, Bounce: noBounce})
 	if err != nil {
 		return nil, fmt.Errorf("opening the queue of a stopped server: %w", err)
 	}
@@ -190,4 +190,9 @@ type noTransport struct{}
 
 func (noTransport) Attempt(_ context.Context, _ message.Envelope, _ *message.Content, rcpts []message.Recipient) []message.Outcome {
 	return make([]message.Outcome, len(rcpts))
+}
+
+// noBounce is never asked either. With it the queue notes what it owes.
+func noBounce(context.Context, message.Envelope, *message.Content) error {
+	return errors.New("no daemon is running")
 }

@@ -198,7 +198,7 @@ func (d *Daemon) allowanceOptions() allowance.Options {
 
 func (d *Daemon) queueOptions() queue.Options {
 	o := queueOptions(d.cfg)
-	o.Transport, o.Bounce, o.HoldNew, o.Logger, o.Registerer = d, d.bounce, d.holds, d.log, d.registry
+	o.Transport, o.Bounce, o.HoldNew, o.Rate, o.Logger, o.Registerer = d, d.bounce, d.holds, d.rateOf, d.log, d.registry
 	return o
 }
 

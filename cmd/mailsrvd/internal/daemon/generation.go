@@ -26,6 +26,7 @@ type generation struct {
 	senders senders.Policy
 	out     wayOut
 	srs     *srs.Rewriter // nil without [relay] srs
+	rates   rates
 	// registry has the metrics of agent and relay: counters begin anew with
 	// each generation, which Prometheus takes for a restart.
 	registry *prometheus.Registry
@@ -43,7 +44,7 @@ type authentication struct {
 // newGeneration builds everything from c, or returns all that is wrong. old may
 // be nil.
 func (d *Daemon) newGeneration(c *config.Config, old *generation) (*generation, error) {
-	g := &generation{cfg: c, signing: new(atomic.Pointer[signing]), registry: prometheus.NewRegistry()}
+	g := &generation{cfg: c, rates: newRates(c), signing: new(atomic.Pointer[signing]), registry: prometheus.NewRegistry()}
 	var errs []error
 	note := func(key string, err error) {
 		if err != nil {

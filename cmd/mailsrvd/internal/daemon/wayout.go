@@ -116,7 +116,7 @@ func ours(c *config.Config) relay.Policy {
 }
 
 // nearest is the value for a domain, or for ".name" of the nearest above it.
-func nearest(of map[string]string, domain, otherwise string) string {
+func nearest[T any](of map[string]T, domain string, otherwise T) T {
 	if v, ok := of[domain]; ok {
 		return v
 	}
