@@ -55,6 +55,12 @@ func (w *wire) command(raw []byte) error {
 	if !w.greeted && needsHello[verb] {
 		return w.reply(replyNoHello)
 	}
+	if verb == "MAIL" && w.server.o.Mode.submits() {
+		var reply string
+		if line, w.times, reply = cutTimes(line, time.Now(), w.server.o.Limits.Hold); reply != "" {
+			return w.reply(reply)
+		}
+	}
 	w.feed = append([]byte(line), "\r\n"...)
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/internal/status"
@@ -95,6 +96,9 @@ func (s *session) deliver(tx *transaction, c *message.Content) ([]error, error) 
 	ctx, cancel := context.WithTimeout(s.wire.ctx, s.server.o.Limits.Delivery)
 	defer cancel()
 	p := tx.plan()
+	if tx.env.ReleaseAt.After(time.Now()) {
+		return make([]error, len(tx.recipients)), s.hold(ctx, tx, c, p)
+	}
 	env := tx.env
 	if len(p.remote) > 0 {
 		// First, since this can be refused while nothing has been done yet.

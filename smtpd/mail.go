@@ -35,6 +35,7 @@ func (s *session) mail(from string, o *smtp.MailOptions) error {
 		EnvID:      o.EnvelopeID,
 	}
 	w := s.wire
+	env.ReleaseAt, env.DeliverBy = w.times.release, w.times.by
 	p := peer{w.account, w.uid, w.helo, w.extended, w.tls, w.remote}
 	if err := s.reversePath(&env, p, from); err != nil {
 		return err

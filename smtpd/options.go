@@ -211,6 +211,8 @@ type Limits struct {
 	Delivery time.Duration
 	// Handshake is the time for TLS, 30 s.
 	Handshake time.Duration
+	// Hold is for how long a user may have mail held (RFC 4865), 30 days.
+	Hold time.Duration
 }
 
 func (l Limits) withDefaults() Limits {
@@ -228,6 +230,7 @@ func (l Limits) withDefaults() Limits {
 	l.Write = cmp.Or(l.Write, 2*time.Minute)
 	l.Delivery = cmp.Or(l.Delivery, 4*time.Minute)
 	l.Handshake = cmp.Or(l.Handshake, 30*time.Second)
+	l.Hold = cmp.Or(l.Hold, 30*24*time.Hour)
 	return l
 }
 

@@ -123,13 +123,14 @@ func (w *wire) send(line string) {
 // extraKeywords are the EHLO keywords that go-smtp, which sees no TLS, cannot
 // know.
 func (w *wire) extraKeywords() []string {
+	times := w.server.timeKeywords(time.Now())
 	switch {
 	case w.tls != nil:
-		return []string{"REQUIRETLS"}
+		return append([]string{"REQUIRETLS"}, times...)
 	case w.server.o.TLS != nil:
-		return []string{"STARTTLS"}
+		return append([]string{"STARTTLS"}, times...)
 	}
-	return nil
+	return times
 }
 
 // mute swallows the next reply: it is to a command that the client did not

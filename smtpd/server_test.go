@@ -46,6 +46,8 @@ func TestImplicitTLS(t *testing.T) {
 	C: EHLO laptop
 	S: 250-mx.test greets laptop
 	S: 250-REQUIRETLS
+	S: 250-FUTURERELEASE 2592000 20…
+	S: 250-DELIVERBY
 	S: 250-PIPELINING
 	S* 250
 	C: STARTTLS

@@ -245,6 +245,8 @@ func TestConversations(t *testing.T) {
 	C: EHLO laptop
 	S: 250-mx.test greets laptop
 	S: 250-STARTTLS
+	S: 250-FUTURERELEASE 2592000 20…
+	S: 250-DELIVERBY
 	S: 250-PIPELINING
 	S: 250-8BITMIME
 	S: 250-ENHANCEDSTATUSCODES
@@ -265,6 +267,8 @@ func TestConversations(t *testing.T) {
 	C: EHLO laptop
 	S: 250-mx.test greets laptop
 	S: 250-REQUIRETLS
+	S: 250-FUTURERELEASE 2592000 20…
+	S: 250-DELIVERBY
 	S: 250-PIPELINING
 	S: 250-8BITMIME
 	S: 250-ENHANCEDSTATUSCODES
@@ -398,6 +402,8 @@ func TestConversations(t *testing.T) {
 	S: 220 mx.test ESMTP ready
 	C: EHLO localhost
 	S: 250-mx.test greets localhost
+	S: 250-FUTURERELEASE 2592000 20…
+	S: 250-DELIVERBY
 	S: 250-PIPELINING
 	S* 250
 	C: MAIL FROM:<alice@here.test>

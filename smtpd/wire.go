@@ -39,6 +39,7 @@ type wire struct {
 	extended  bool      // it was EHLO or LHLO
 	helo      string    // its argument
 	verb      string    // of the command that go-smtp handles
+	times     times     // of the MAIL that go-smtp handles
 	answer    bool      // the next line is a SASL response
 	message   bool      // a mail transaction is open, set by the session
 	feed      []byte    // what go-smtp reads next

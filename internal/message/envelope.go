@@ -1,5 +1,7 @@
 package message
 
+import "time"
+
 // Envelope is what SMTP says about a message beside its content (RFC 5321
 // section 2.3.1): where it came from and where it goes. Values are copied, not
 // shared; treat the slices as read-only.
@@ -33,6 +35,23 @@ type Envelope struct {
 	// from xtext (RFC 3461 sections 4.3 and 4.4).
 	Ret   string `json:"ret,omitempty"`
 	EnvID string `json:"env_id,omitempty"`
+	// ReleaseAt is when the message may first be delivered (RFC 4865); zero for at
+	// once.
+	ReleaseAt time.Time `json:"release_at,omitzero"`
+	// DeliverBy is the parameter BY (RFC 2852).
+	DeliverBy DeliverBy `json:"deliver_by,omitzero"`
+}
+
+// DeliverBy says by when a message is to be delivered (RFC 2852 section 4). The
+// zero value says nothing.
+type DeliverBy struct {
+	// At is the time.
+	At time.Time `json:"at"`
+	// Return says that a message which is too late fails; else the sender is told
+	// that it is delayed, and delivery goes on.
+	Return bool `json:"return,omitempty"`
+	// Trace asks each server to tell the sender when it hands the message on.
+	Trace bool `json:"trace,omitempty"`
 }
 
 // Recipient is one forward-path with its DSN options (RFC 3461).

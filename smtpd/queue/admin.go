@@ -135,13 +135,13 @@ func (q *Queue) Content(id string) (*message.Content, error) {
 	return q.store.content(id)
 }
 
-// Retry makes the chosen items due at once, those that are held excepted, and
-// returns how many there are. It forgets what is known of their destinations.
+// Retry makes the chosen items due at once, except those that are held or that their
+// senders want later, and returns how many there are. It forgets what is known of their destinations.
 func (q *Queue) Retry(ctx context.Context, f Filter) (int, error) {
 	n := 0
 	now := time.Now()
 	err := q.each(ctx, f, func(e *entry, it *Item) error {
-		if e.held {
+		if e.held || it.Envelope.ReleaseAt.After(now) {
 			return nil
 		}
 		n++

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"svc.plus/mailsrvd/internal/message"
@@ -27,6 +28,10 @@ func (q *Queue) attempt(ctx context.Context, j *job) {
 		return
 	}
 	start := time.Now()
+	if late := sh.item.late(start); late != nil {
+		q.record(j, sh, sh.all(*late), 0, false)
+		return
+	}
 	sh.tried = true
 	outs := q.transport(ctx, sh)
 	dur := time.Since(start)
@@ -50,11 +55,15 @@ func (q *Queue) conclude(ctx context.Context, j *job, verdict message.Outcome) {
 		return
 	}
 	sh.waited = !verdict.Unreachable
-	outs := make([]message.Outcome, len(sh.rcpts))
-	for i := range outs {
-		outs[i] = verdict
+	if late := sh.item.late(time.Now()); late != nil {
+		verdict = *late
 	}
-	q.record(j, sh, outs, 0, false)
+	q.record(j, sh, sh.all(verdict), 0, false)
+}
+
+// all is the same outcome for every recipient.
+func (sh share) all(out message.Outcome) []message.Outcome {
+	return slices.Repeat([]message.Outcome{out}, len(sh.rcpts))
 }
 
 // begin reads the job's share of its item. Without one it ends the job, or

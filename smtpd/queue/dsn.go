@@ -218,7 +218,11 @@ func (d *dsn) recipient(b *bytes.Buffer, r Recipient) {
 	}
 	d.field(b, "Last-Attempt-Date", date(r.Last.At))
 	if d.kind == ReportDelay {
-		d.field(b, "Will-Retry-Until", date(d.it.Created.Add(d.o.MaxAge)))
+		until := d.it.begins().Add(d.o.MaxAge)
+		if by := d.it.Envelope.DeliverBy; by.Return && by.At.Before(until) {
+			until = by.At
+		}
+		d.field(b, "Will-Retry-Until", date(until))
 	}
 }
 

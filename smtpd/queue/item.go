@@ -100,10 +100,32 @@ func newItem(id string, env message.Envelope, size int64, now time.Time) *Item {
 	it := &Item{Version: version, ID: id, Created: now.UTC().Truncate(time.Millisecond), Size: size}
 	it.Envelope.Envelope = env
 	it.Envelope.Envelope.Recipients = nil
+	var next time.Time
+	if env.ReleaseAt.After(it.Created) {
+		next = env.ReleaseAt
+	}
 	for _, r := range env.Recipients {
-		it.Recipients = append(it.Recipients, Recipient{Recipient: r, State: Pending})
+		it.Recipients = append(it.Recipients, Recipient{Recipient: r, State: Pending, Next: next})
 	}
 	return it
+}
+
+// begins is when delivery may begin, from which its time counts.
+func (it *Item) begins() time.Time {
+	if at := it.Envelope.ReleaseAt; at.After(it.Created) {
+		return at
+	}
+	return it.Created
+}
+
+// late is what becomes of an item whose sender wants it back rather than delivered
+// after now (RFC 2852 section 4.1.5); nil if it may be delivered.
+func (it *Item) late(now time.Time) *message.Outcome {
+	by := it.Envelope.DeliverBy
+	if !by.Return || now.Before(by.At) {
+		return nil
+	}
+	return &message.Outcome{Err: status.New(554, 4, 7, "The time is over by which the message was to be delivered")}
 }
 
 func resultOf(out message.Outcome, now time.Time) *Result {

@@ -125,7 +125,10 @@ func (q *Queue) plan(e *entry, it *Item) {
 
 // times is when a pending recipient is due.
 func (q *Queue) times(it *Item, r *Recipient) times {
-	t := times{next: r.Next, must: it.Created.Add(q.o.MaxAge)}
+	t := times{next: r.Next, must: it.begins().Add(q.o.MaxAge)}
+	if by := it.Envelope.DeliverBy; by.Return && by.At.Before(t.must) {
+		t.must = by.At
+	}
 	if t.next.IsZero() {
 		t.next = it.Created // first come, first served
 	}
@@ -135,13 +138,18 @@ func (q *Queue) times(it *Item, r *Recipient) times {
 	return t
 }
 
-// warnAt is when the sender is to be told that an item still waits; it may lie
-// beyond the item's end.
+// warnAt is when the sender is to be told that an item still waits: when the sender
+// wants it (RFC 2852), or else as the options say; it may lie beyond the item's
+// end.
 func (q *Queue) warnAt(it *Item) time.Time {
-	if q.o.DelayWarning < 0 {
-		return it.Created.Add(q.o.MaxAge)
+	by := it.Envelope.DeliverBy
+	switch {
+	case !by.At.IsZero() && !by.Return:
+		return by.At
+	case q.o.DelayWarning < 0:
+		return it.begins().Add(q.o.MaxAge)
 	}
-	return it.Created.Add(q.o.DelayWarning)
+	return it.begins().Add(q.o.DelayWarning)
 }
 
 // reportKey is the destination of the jobs that end an item: they send the

@@ -76,7 +76,7 @@ func mentioned(about []Recipient, address string) bool {
 // writeOff decides whether a report is done with, and says in the log how.
 func (q *Queue) writeOff(ctx context.Context, it *Item, kind Report, err error) bool {
 	attrs := []any{"queue_id", it.ID, "trace", it.Envelope.Trace, "to", it.Envelope.ReversePath, "kind", kind}
-	tooOld := time.Since(it.Created) > 2*q.o.MaxAge
+	tooOld := time.Since(it.begins()) > 2*q.o.MaxAge
 	switch {
 	case err == nil:
 		q.metrics.reports.WithLabelValues(string(kind), "sent").Inc()

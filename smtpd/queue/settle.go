@@ -14,11 +14,11 @@ import (
 func (q *Queue) settle(it *Item, r *Recipient, out message.Outcome, now time.Time) {
 	r.Last = resultOf(out, now)
 	r.Next = time.Time{}
-	expires := it.Created.Add(q.o.MaxAge)
+	expires := it.begins().Add(q.o.MaxAge)
 	switch {
 	case out.Err == nil:
 		r.State = Delivered
-		if !out.Notifies {
+		if !out.Notifies || it.Envelope.DeliverBy.Trace {
 			q.owe(it, r, ReportSuccess)
 		}
 	case !status.IsTemporary(out.Err):
@@ -49,7 +49,8 @@ func (q *Queue) nextAttempt(it *Item, r *Recipient, now time.Time) time.Time {
 // owe notes a report, if the sender wants it and may get it. A later report
 // about the same recipient takes the place of one that was not sent yet.
 func (q *Queue) owe(it *Item, r *Recipient, kind Report) {
-	if !wants(r.Notify, kind) {
+	traced := kind == ReportSuccess && it.Envelope.DeliverBy.Trace && !wants(r.Notify, "NEVER")
+	if !wants(r.Notify, kind) && !traced {
 		r.Owed = NoReport
 		return
 	}

@@ -1,9 +1,11 @@
 package relay
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/internal/status"
@@ -15,6 +17,11 @@ func TestParameters(t *testing.T) {
 		e.Ret, e.EnvID = "HDRS", "a b+c=é"
 		e.Recipients[0].Notify = []string{"SUCCESS", "delay", "x>\r\n"}
 		e.Recipients[0].ORcpt = "rfc822;o r@x"
+	}
+	by := func(left time.Duration, back, trace bool) func(*message.Envelope) {
+		return func(e *message.Envelope) {
+			e.DeliverBy = message.DeliverBy{At: time.Now().Add(left), Return: back, Trace: trace}
+		}
 	}
 	cases := []struct {
 		name   string
@@ -40,6 +47,11 @@ func TestParameters(t *testing.T) {
 		{"raw 8-bit header without a word goes as it is", all, nil, "Subject: é\r\n\r\nx\r\n", "FROM:<alice@example.org> SIZE=18 BODY=8BITMIME", "TO:<bob@a.example>"},
 		{"UTF-8 sender, not offered", nil, func(e *message.Envelope) { e.ReversePath = "älice@a.example"; e.SMTPUTF8 = true }, mailText, "", "553 5.6.7"},
 		{"UTF-8 header, not offered", nil, func(e *message.Envelope) { e.SMTPUTF8 = true }, "Subject: é\r\n\r\nx\r\n", "", "553 5.6.7"},
+		{"DELIVERBY with return", []string{"DELIVERBY 60"}, by(time.Hour, true, true), mailText, "FROM:<alice@example.org> BY=+;RT", "TO:<bob@a.example>"},
+		{"DELIVERBY with notice", []string{"deliverby"}, by(-time.Hour, false, false), mailText, "FROM:<alice@example.org> BY=-;N", "TO:<bob@a.example>"},
+		{"DELIVERBY with notice, not offered", nil, by(time.Hour, false, false), mailText, "FROM:<alice@example.org>", "TO:<bob@a.example>"},
+		{"DELIVERBY with return, not offered", nil, by(time.Hour, true, false), mailText, "", "554 5.3.3"},
+		{"DELIVERBY with return, too soon for the host", []string{"DELIVERBY 7200"}, by(time.Hour, true, false), mailText, "", "554 5.4.7"},
 		{"too big", []string{"SIZE 20"}, nil, mailText, "", "552 5.3.4"},
 		{"SIZE without a limit", []string{"SIZE"}, nil, mailText, "FROM:<alice@example.org> SIZE=56", "TO:<bob@a.example>"},
 	}
@@ -62,6 +74,9 @@ func TestParameters(t *testing.T) {
 				return
 			}
 			got := s.got()
+			if len(got) == 1 { // the seconds that are left are TestTheSecondsThatAreLeft's
+				got[0].from = regexp.MustCompile(`BY=[0-9]+`).ReplaceAllString(regexp.MustCompile(`BY=-[0-9]+`).ReplaceAllString(got[0].from, "BY=-"), "BY=+")
+			}
 			if len(got) != 1 || got[0].from != c.from || got[0].to[0] != c.to || got[0].text != c.text {
 				t.Errorf("%+v; outcome %+v", got, out)
 			}
@@ -69,6 +84,21 @@ func TestParameters(t *testing.T) {
 				t.Errorf("Notifies = %v", out.Notifies)
 			}
 		})
+	}
+}
+
+func TestTheSecondsThatAreLeft(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	for want, by := range map[string]message.DeliverBy{
+		"90;R":         {At: now.Add(90*time.Second + 999*time.Millisecond), Return: true},
+		"1;R":          {At: now.Add(time.Millisecond), Return: true},
+		"0;N":          {At: now.Add(time.Millisecond)},
+		"-7;NT":        {At: now.Add(-7 * time.Second), Trace: true},
+		"-999999999;N": {At: now.Add(-50 * 365 * 24 * time.Hour)},
+	} {
+		if got := byValue(by, now); got != want {
+			t.Errorf("%+v: BY=%s, want %s", by, got, want)
+		}
 	}
 }
 

@@ -201,6 +201,9 @@ func (s *session) mailLine(env *message.Envelope, b *body, utf8 bool) string {
 	if env.RequireTLS {
 		l.WriteString(" REQUIRETLS")
 	}
+	if by := env.DeliverBy; !by.At.IsZero() && s.offersTo("DELIVERBY") {
+		l.WriteString(" BY=" + byValue(by, time.Now()))
+	}
 	if s.offersTo("DSN") {
 		if env.Ret == "FULL" || env.Ret == "HDRS" {
 			l.WriteString(" RET=" + env.Ret)
