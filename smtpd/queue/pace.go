@@ -40,8 +40,43 @@ func (p *pace) verdict() message.Outcome {
 	return message.Outcome{Err: status.New(451, 4, 5, fmt.Sprintf("This server sends at most %d messages in %v there, and this one has not had its turn", p.rate.Messages, p.rate.Period))}
 }
 
+// paces are those of some names. Idle ones are forgotten when there are many.
+type paces struct {
+	of   map[string]*pace
+	many int
+}
+
+// minPaces is how many paces are kept without a look at them.
+const minPaces = 1000
+
+func newPaces() paces { return paces{of: map[string]*pace{}, many: minPaces} }
+
+// get gives the pace of a name, with the rate as it is today.
+func (ps *paces) get(name string, rate Rate, now time.Time) *pace {
+	p := ps.of[name]
+	if p == nil {
+		if len(ps.of) >= ps.many {
+			ps.forget(now)
+		}
+		p = &pace{}
+		ps.of[name] = p
+	}
+	p.rate = rate
+	return p
+}
+
+// forget drops the paces that hold nobody back.
+func (ps *paces) forget(now time.Time) {
+	for name, p := range ps.of {
+		if p.free(now); len(p.at) == 0 {
+			delete(ps.of, name)
+		}
+	}
+	ps.many = max(minPaces, 2*len(ps.of))
+}
+
 // paceOf is the pace of a destination, or nil. mu is held.
-func (s *schedule) paceOf(d *destination) *pace {
+func (s *schedule) paceOf(d *destination, now time.Time) *pace {
 	if s.rateOf == nil || d.key == reportKey {
 		return nil
 	}
@@ -49,32 +84,8 @@ func (s *schedule) paceOf(d *destination) *pace {
 	if rate.Messages <= 0 {
 		return nil
 	}
-	p := s.paces[name]
-	if p == nil {
-		s.forgetPaces()
-		p = &pace{}
-		s.paces[name] = p
-	}
-	p.rate = rate // a reload may have changed it
-	return p
+	return s.paces.get(name, rate, now)
 }
-
-// forgetPaces drops those that hold nobody back, when there are many. mu is held.
-func (s *schedule) forgetPaces() {
-	if len(s.paces) < s.manyPaces {
-		return
-	}
-	now := time.Now()
-	for name, p := range s.paces {
-		if p.free(now); len(p.at) == 0 {
-			delete(s.paces, name)
-		}
-	}
-	s.manyPaces = max(minPaces, 2*len(s.paces))
-}
-
-// minPaces is how many paces are kept without a look at them.
-const minPaces = 1000
 
 // park lets a destination wait until its pace allows another message. Jobs in its
 // line that must have a result go without an attempt. mu is held.

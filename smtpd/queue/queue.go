@@ -22,6 +22,7 @@ type Queue struct {
 	store   *store
 	sched   *schedule
 	metrics *metrics
+	reports reportLimit
 
 	mu      sync.Mutex // guards entries; no I/O under it
 	entries map[string]*entry
@@ -65,7 +66,7 @@ func Open(o Options) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &Queue{o: o, log: o.Logger, store: st, sched: newSchedule(o), entries: make(map[string]*entry)}
+	q := &Queue{o: o, log: o.Logger, store: st, sched: newSchedule(o), reports: reportLimit{paces: newPaces()}, entries: make(map[string]*entry)}
 	if err := st.recover(q.log, q.load); err != nil {
 		st.close()
 		return nil, err

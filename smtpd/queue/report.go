@@ -94,6 +94,9 @@ func (q *Queue) writeOff(ctx context.Context, it *Item, kind Report, err error) 
 
 // deliver composes a report and hands it to Options.Bounce.
 func (q *Queue) deliver(ctx context.Context, it *Item, kind Report, about []Recipient) error {
+	if err := q.reports.take(it, time.Now()); err != nil {
+		return err
+	}
 	c, err := q.store.content(it.ID)
 	if err != nil {
 		return err

@@ -79,9 +79,7 @@ type schedule struct {
 	active  int
 	parked  parkedHeap
 	overdue []overdueJob // out of the lines of parked destinations
-	paces   map[string]*pace
-	// manyPaces is how many paces make it worth to look for idle ones.
-	manyPaces int
+	paces   paces
 }
 
 func newSchedule(o Options) *schedule {
@@ -91,7 +89,7 @@ func newSchedule(o Options) *schedule {
 		rateOf: o.Rate,
 		wake:   make(chan struct{}, 1),
 		dests:  make(map[string]*destination),
-		paces:  make(map[string]*pace), manyPaces: minPaces,
+		paces:  newPaces(),
 	}
 }
 
@@ -225,7 +223,7 @@ func (s *schedule) inTurn(now time.Time) *job {
 		s.turns[0] = nil
 		s.turns = s.turns[1:]
 		d.inTurn = false
-		p := s.paceOf(d)
+		p := s.paceOf(d, now)
 		if p != nil {
 			if at := p.free(now); at.After(now) {
 				s.park(d, p, now, at)

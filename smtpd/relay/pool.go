@@ -72,7 +72,10 @@ func (p *pool) put(s *session) {
 	s.uses++
 	p.mu.Lock()
 	list := p.idle[s.key]
-	if p.closed || p.keep < 0 || s.uses >= maxUses || len(list) >= maxIdle {
+	// What the host says without being asked would be taken for the answer to the
+	// next command.
+	babbles := s.br.Buffered() > 0
+	if babbles || p.closed || p.keep < 0 || s.uses >= maxUses || len(list) >= maxIdle {
 		p.mu.Unlock()
 		s.quit()
 		return

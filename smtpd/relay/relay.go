@@ -21,6 +21,7 @@ type Relay struct {
 	// policy is all that is demanded of a mail exchanger.
 	policy Policy
 	pool   pool
+	lame   *lame
 
 	sessions *prometheus.CounterVec // by result
 	results  *prometheus.CounterVec // recipients, by result
@@ -37,7 +38,7 @@ func New(o Options) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Relay{o: o, name: name, policy: Strictest(o.Published, o.Policy), pool: pool{idle: map[poolKey][]*pooled{}, keep: o.IdleTimeout}}
+	r := &Relay{o: o, name: name, policy: Strictest(o.Published, o.Policy), lame: newLame(), pool: pool{idle: map[poolKey][]*pooled{}, keep: o.IdleTimeout}}
 	r.sessions = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "mailsrvd", Subsystem: "relay", Name: "sessions_total",
 		Help: "Connections to other hosts, by result: opened, reused, failed."}, []string{"result"})
 	r.results = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "mailsrvd", Subsystem: "relay", Name: "recipients_total",
@@ -46,7 +47,9 @@ func New(o Options) (*Relay, error) {
 		Help: "New connections to mail exchangers, by the policy of the destination (none, sts, tlsa) and what came of TLS: success, or a result type of RFC 8460."},
 		[]string{"policy", "result"})
 	if o.Registerer != nil {
-		o.Registerer.MustRegister(r.sessions, r.results, r.tls)
+		lame := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "mailsrvd", Subsystem: "relay", Name: "lame_hosts",
+			Help: "Addresses of mail exchangers that could not be spoken to, and are tried after others for a while."}, r.lame.count)
+		o.Registerer.MustRegister(r.sessions, r.results, r.tls, lame)
 	}
 	return r, nil
 }
@@ -168,7 +171,7 @@ func (a *attempt) deliver(ctx context.Context) {
 	}
 	var last *failure
 	tried := 0
-	for host, fail := range a.r.candidates(ctx, hops) {
+	for host, fail := range a.r.lame.last(a.r.candidates(ctx, hops)) {
 		before := a.sessions
 		if fail == nil {
 			if tried++; tried > a.r.o.MaxAddrs {

@@ -75,7 +75,8 @@ func TestMisbehaviour(t *testing.T) {
 		{"4xx", say("452-4.2.2 first", "452 4.2.2 second"), 452}, {"5xx", say("550 5.7.1 not you"), 550},
 		{"out of range", say("999 what"), 451},
 	}
-	for _, step := range []string{"greeting", "EHLO", "MAIL", "RCPT", "DATA", "BDAT", "text"} {
+	tlsConfig := newAuthority(t).server("b.example")
+	for _, step := range []string{"greeting", "EHLO", "STARTTLS", "handshake", "MAIL", "RCPT", "DATA", "BDAT", "middle", "text"} {
 		for _, pipelining := range []bool{false, true} {
 			for _, d := range common {
 				t.Run(fmt.Sprintf("%s/%s/%v", step, d.name, pipelining), func(t *testing.T) {
@@ -87,12 +88,21 @@ func TestMisbehaviour(t *testing.T) {
 					if step == "BDAT" {
 						s.caps = append(s.caps, "CHUNKING")
 					}
+					if step == "STARTTLS" || step == "handshake" {
+						s.tls = tlsConfig
+					}
 					misbehave(s, step, d.do)
 					w := newWorld(t, map[string]*sink{"192.0.2.1": s}, quick)
 					out := w.send(t, "bob@b.example")[0]
 					if step == "EHLO" && d.name == "5xx" { // HELO is next, and works
 						if out.Err != nil {
 							t.Errorf("no HELO after a refused EHLO: %+v", out)
+						}
+						return
+					}
+					if step == "STARTTLS" || step == "handshake" { // nobody demands TLS
+						if out.Err != nil || len(s.got()) != 1 || s.got()[0].secure {
+							t.Errorf("not sent in the clear: %+v", out)
 						}
 						return
 					}
@@ -127,10 +137,15 @@ func misbehave(s *sink, step string, do func(*sinkConn)) {
 		case step == "text" && line == "DATA":
 			c.say("354 go on")
 			c.readText()
+		case step == "middle" && line == "DATA":
+			c.say("354 go on")
+			c.br.ReadByte()
+		case step == "handshake" && line == "STARTTLS":
+			c.say("220 go ahead")
 		case step == "BDAT" && strings.HasPrefix(line, "BDAT"):
 			b := make([]byte, len(mailText))
 			c.br.Read(b)
-		case step == "text" || step == "BDAT" || !strings.HasPrefix(line, step):
+		case step == "text" || step == "middle" || step == "handshake" || step == "BDAT" || !strings.HasPrefix(line, step):
 			return false
 		}
 		do(c)

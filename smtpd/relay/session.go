@@ -53,6 +53,9 @@ func (r *Relay) connect(ctx context.Context, c candidate, q Requirement) (s *ses
 		plain.plain = true
 		s, fail = r.open(ctx, c, plain)
 	}
+	if ctx.Err() == nil {
+		r.lame.note(c.dialAddr(), fail == nil || fail.tls != "")
+	}
 	if fail != nil {
 		return nil, false, fail
 	}
@@ -184,7 +187,8 @@ func (s *session) hello() *failure {
 // the attempt.
 func (s *session) startTLS(ctx context.Context, q Requirement) *failure {
 	r, fail := s.command("STARTTLS", "STARTTLS")
-	if fail != nil {
+	if fail != nil { // something in between may not like the word
+		fail.tls = NoSTARTTLS
 		return fail
 	}
 	if r.code != 220 {
