@@ -6,6 +6,7 @@
 # make bench  the Go benchmarks, ready for benchstat
 # make torture  the random tests against Dovecot for minutes instead of seconds,
 #              200 times kill -9, a burst of 10,000 messages
+# make queue-peers  2,000 messages through the queues of mailsrvd, Postfix and chasquid
 # make walkthrough, make systemd-test   the main job with real clients; the unit under systemd
 # make thunderbird-test   Thunderbird sets itself up (root; needs thunderbird, xvfb, xdotool, imagemagick)
 # make migrate-test   docs/migrate.md, done with Debian's chasquid and Dovecot
@@ -19,7 +20,7 @@ LDFLAGS   = -X main.version=$(VERSION)
 FUZZTIME  ?= 30s
 BIN       = bin/mailsrvd
 
-.PHONY: build run test lint setup setup-test fuzz bench torture clean walkthrough systemd-test thunderbird-test deb debian-test migrate-test ansible-test manual-test
+.PHONY: build run test lint setup setup-test fuzz bench torture queue-peers clean walkthrough systemd-test thunderbird-test deb debian-test migrate-test ansible-test manual-test
 
 build: setup
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/mailsrvd
@@ -54,6 +55,10 @@ torture: setup-test
 		$(GO) test -count=1 -timeout 60m -v -run 'Crossing|SameState' ./imapd/clienttest
 	KILL_ROUNDS=$${KILL_ROUNDS:-200} $(GO) test -count=1 -timeout 30m -v -run KilledDaemon ./cmd/mailsrvd
 	BURST=$${BURST:-10000} $(GO) test -count=1 -v -run Burst ./smtpd
+
+queue-peers: setup-test
+	QUEUE_PEERS=$${QUEUE_PEERS:-2000} QUEUE_ROUNDS=$${QUEUE_ROUNDS:-5} \
+		$(GO) test -count=1 -timeout 60m -v -run QueuesSideBySide ./cmd/mailsrvd
 
 walkthrough: setup-test build
 	deploy/walkthrough.sh
