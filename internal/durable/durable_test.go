@@ -169,3 +169,29 @@ func TestCreateAtFailsOnPurpose(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestSymlinkReplacesWhatIsThere(t *testing.T) {
+	boom := errors.New("boom")
+	for _, step := range []string{"", "create", "rename", "syncdir"} {
+		root, dir := openRoot(t)
+		if err := errors.Join(os.WriteFile(filepath.Join(dir, "l"), []byte("old"), 0o600), os.Symlink("left", filepath.Join(dir, "l.tmp"))); err != nil {
+			t.Fatal(err)
+		}
+		err := Symlink(root, "target", "l", func(s, _ string) error {
+			if s == step {
+				return boom
+			}
+			return nil
+		})
+		if (err == nil) != (step == "") {
+			t.Errorf("%q: %v", step, err)
+		}
+		to, _ := os.Readlink(filepath.Join(dir, "l"))
+		if done := step == "" || step == "syncdir"; (to == "target") != done {
+			t.Errorf("after a failed %q it leads to %q", step, to)
+		}
+		if left, _ := os.ReadDir(dir); len(left) != 1 {
+			t.Errorf("after a failed %q: %v", step, left)
+		}
+	}
+}
