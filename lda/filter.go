@@ -34,6 +34,19 @@ type Sieve struct {
 	Redirect, Respond func(context.Context, message.Envelope, *message.Content) error
 }
 
+// Language is what scripts may do under s, for whoever compiles them before a
+// delivery does. Its Include finds the scripts that all users share, none of users'.
+func (s Sieve) Language() sieve.Options {
+	o := sieve.Options{Limits: sieve.Limits{Redirects: s.Redirects}}
+	o.Include = func(_ context.Context, from sieve.Location, name string) ([]byte, error) {
+		if from != sieve.Global || s.GlobalDir == "" {
+			return nil, os.ErrNotExist
+		}
+		return os.ReadFile(filepath.Join(s.GlobalDir, name+".sieve"))
+	}
+	return o
+}
+
 // filters are the administrator's scripts, ready to run, and those of users that
 // were used last.
 type filters struct {
@@ -49,15 +62,8 @@ func newFilters(o *Sieve) (*filters, error) {
 	if o == nil {
 		return nil, nil
 	}
-	f := &filters{Sieve: *o}
-	f.users.Limits.Redirects = o.Redirects
-	f.options = f.users
-	f.options.Include = func(_ context.Context, from sieve.Location, name string) ([]byte, error) {
-		if from != sieve.Global || o.GlobalDir == "" {
-			return nil, os.ErrNotExist
-		}
-		return os.ReadFile(filepath.Join(o.GlobalDir, name+".sieve"))
-	}
+	f := &filters{Sieve: *o, options: o.Language()}
+	f.users.Limits = f.options.Limits
 	var errs []error
 	compile := func(paths []string) (list []*sieve.Script) {
 		for _, path := range paths {

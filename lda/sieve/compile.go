@@ -61,7 +61,7 @@ func Compile(ctx context.Context, name string, source []byte, o Options) (*Scrip
 // compileWith is Compile with another table of commands.
 func compileWith(ctx context.Context, name string, source []byte, o Options, specs specTable) (*Script, error) {
 	u := &unit{ctx: ctx, o: o, specs: specs}
-	u.limits = o.Limits.withDefaults()
+	u.limits = o.Limits.WithDefaults()
 	s := &Script{}
 	u.compile(s, name, source)
 	var errs, warnings Problems

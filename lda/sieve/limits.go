@@ -28,8 +28,8 @@ type Limits struct {
 	Regex int
 }
 
-// withDefaults returns l with every zero field set.
-func (l Limits) withDefaults() Limits {
+// WithDefaults returns l with every zero field set.
+func (l Limits) WithDefaults() Limits {
 	for _, d := range []struct {
 		field *int
 		value int

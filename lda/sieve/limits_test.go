@@ -96,7 +96,7 @@ func many(n int, s string) string {
 }
 
 func TestLimitsHaveDefaults(t *testing.T) {
-	l := Limits{Redirects: -1, Work: 5}.withDefaults()
+	l := Limits{Redirects: -1, Work: 5}.WithDefaults()
 	if l.ScriptSize != 1<<20 || l.Redirects != -1 || l.Work != 5 || l.VariableSize != 4000 {
 		t.Errorf("got %+v", l)
 	}

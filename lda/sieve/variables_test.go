@@ -163,7 +163,7 @@ func FuzzText(f *testing.F) {
 	f.Add("${a}${1}${global.x}${hex:41}${unicode:41}$${")
 	f.Add("${${a}}")
 	f.Fuzz(func(t *testing.T, s string) {
-		c := &checker{unit: &unit{limits: Limits{}.withDefaults()}, script: &Script{}, required: map[string]bool{"variables": true, "encoded-character": true, "include": true}}
+		c := &checker{unit: &unit{limits: Limits{}.WithDefaults()}, script: &Script{}, required: map[string]bool{"variables": true, "encoded-character": true, "include": true}}
 		c.text(literal{0, s})
 	})
 }
