@@ -12,6 +12,9 @@ test_packages='
 	dovecot-imapd
 	dovecot-lmtpd
 	dovecot-sieve
+	dovecot-managesieved
+	sieve-connect
+	python3-sievelib
 	swaks
 	libnet-ssleay-perl
 	isync
