@@ -36,6 +36,7 @@ func TestMinimalConfigurationHasDocumentedDefaults(t *testing.T) {
 		{"max_age", c.Queue.MaxAge, 120 * time.Hour},
 		{"mx", fmt.Sprint(c.Listen.MX), "[:25]"},
 		{"lmtp is off", len(c.Listen.LMTP), 0},
+		{"managesieve is off", len(c.Listen.ManageSieve), 0},
 		{"metrics is off", len(c.Listen.Metrics), 0},
 		{"backend", c.Auth.Backend, "pam"},
 		{"min_uid", c.Mail.MinUID, 1000},

@@ -9,7 +9,8 @@ import (
 // Limits is [limits]: what one peer, one user and everybody together may take.
 type Limits struct {
 	// Connections is per listener, ConnectionsPerIP a part of it;
-	// ConnectionsPerUser counts IMAP sessions of all listeners.
+	// ConnectionsPerUser counts IMAP sessions of all listeners, and those of
+	// ManageSieve by themselves.
 	Connections, ConnectionsPerIP, ConnectionsPerUser int
 	// ConnectionsPerNetwork, and the two rates per minute: 0 for no limit.
 	ConnectionsPerNetwork, RatePerIP, RatePerNetwork int
@@ -43,13 +44,13 @@ func (s *Limits) section() section {
 		{name: "connection_rate_per_network", def: `0`, value: integer(&s.RatePerNetwork, 0, 1<<20),
 			doc: "The same for one network (IPv4: /24, IPv6: /48); 0 for no limit."},
 		{name: "connections_per_user", def: `50`, value: integer(&s.ConnectionsPerUser, 1, 1<<20),
-			doc: "IMAP sessions of one user at one time."},
+			doc: "IMAP sessions of one user at one time, and as many of ManageSieve."},
 		{name: "handshake_timeout", def: `"30s"`, value: duration(&s.Handshake, time.Second, 10*time.Minute),
 			doc: "How long a client may take for a TLS handshake."},
 		{name: "auth_failures", def: `5`, value: integer(&s.AuthFailures, 1, 1000),
 			doc: "Failed logins after which a connection is closed. Failures also slow down the address, and the log line names it for fail2ban."},
 		{name: "ban_after", def: `50`, value: integer(&s.BanAfter, 0, 1<<20),
-			doc: "Wrong passwords within an hour after which an address (IPv6: its /64) may not connect to the ports of submission and IMAP any more; 0 for never. The same password again counts once, and a user who logged in from there before is spared. mailsrvd ban list shows who is banned."},
+			doc: "Wrong passwords within an hour after which an address (IPv6: its /64) may not connect to the ports of submission, IMAP and ManageSieve any more; 0 for never. The same password again counts once, and a user who logged in from there before is spared. mailsrvd ban list shows who is banned."},
 		{name: "ban_network_after", def: `0`, value: integer(&s.BanNetworkAfter, 0, 1<<20),
 			doc: "The same for a network (IPv4: /24, IPv6: /48), if the wrong passwords came from three of its addresses at least; 0 for never."},
 		{name: "ban_time", def: `"1h"`, value: duration(&s.BanTime, time.Minute, 7*24*time.Hour),

@@ -13,6 +13,7 @@ type Listen struct {
 	MX, Submission, Submissions []string
 	IMAP, IMAPS                 []string
 	LMTP                        []string
+	ManageSieve                 []string
 	HTTPS, HTTP                 []string
 	Metrics, Status             []string
 }
@@ -31,6 +32,8 @@ func (s *Listen) section() section {
 			doc: "IMAP with TLS from the first byte (RFC 8314)."},
 		{name: "lmtp", def: `""`, example: `"/run/mailsrvd/lmtp.sock"`, value: addresses(&s.LMTP),
 			doc: "LMTP for another mail server on this machine (RFC 2033). Whoever may connect may deliver, so use a socket or a loopback address."},
+		{name: "managesieve", def: `""`, example: `":4190"`, value: addresses(&s.ManageSieve),
+			doc: "ManageSieve (RFC 5804), by which mail programs upload filter scripts and switch them on; STARTTLS, and no login before TLS. See [sieve]."},
 		{name: "https", def: `""`, example: `":443"`, value: addresses(&s.HTTPS),
 			doc: "HTTPS with what mail programs ask for to set themselves up (autoconfig, Autodiscover, an Apple profile), the MTA-STS policy, and proofs for [acme]. Nothing on it tells which accounts exist."},
 		{name: "http", def: `""`, example: `":80"`, value: addresses(&s.HTTP),
@@ -74,6 +77,7 @@ func (s *Listen) Each(fn func(key string, addresses []string)) {
 	fn("imap", s.IMAP)
 	fn("imaps", s.IMAPS)
 	fn("lmtp", s.LMTP)
+	fn("managesieve", s.ManageSieve)
 	fn("https", s.HTTPS)
 	fn("http", s.HTTP)
 	fn("metrics", s.Metrics)
@@ -103,7 +107,7 @@ func (s *Listen) check() Problems {
 
 // NeedTLS reports whether any listener is of no use without a certificate.
 func (s *Listen) NeedTLS() bool {
-	return len(s.Submission)+len(s.Submissions)+len(s.IMAP)+len(s.IMAPS)+len(s.HTTPS) > 0
+	return len(s.Submission)+len(s.Submissions)+len(s.IMAP)+len(s.IMAPS)+len(s.ManageSieve)+len(s.HTTPS) > 0
 }
 
 // Port is that of the first of the addresses that has one, 0 if none has.

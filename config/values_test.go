@@ -26,6 +26,7 @@ submissions = "127.0.0.1:4"
 imap = "[::1]:5"
 imaps = "127.0.0.1:6"
 lmtp = "./l.sock"
+managesieve = "127.0.0.1:11"
 https = "127.0.0.1:8"
 http = "127.0.0.1:9"
 metrics = "127.0.0.1:7"
@@ -209,7 +210,7 @@ format = "json"
 		{c.StateDir, "/s"}, {c.QueueDir(), "/s/queue"}, {c.CacheDir(), "/s/cache"},
 		{c.RunDir, "/e/r"}, {c.Socket("lda"), "/e/r/lda.sock"},
 		{c.User, "u"},
-		{fmt.Sprint(c.Listen), "{[127.0.0.1:1 :2] [127.0.0.1:3] [127.0.0.1:4] [[::1]:5] [127.0.0.1:6] [/e/l.sock] [127.0.0.1:8] [127.0.0.1:9] [127.0.0.1:7] [127.0.0.1:10]}"},
+		{fmt.Sprint(c.Listen), "{[127.0.0.1:1 :2] [127.0.0.1:3] [127.0.0.1:4] [[::1]:5] [127.0.0.1:6] [/e/l.sock] [127.0.0.1:11] [127.0.0.1:8] [127.0.0.1:9] [127.0.0.1:7] [127.0.0.1:10]}"},
 		{c.TLS.KeyPair, KeyPair{"/e/c", "/e/k"}},
 		{fmt.Sprint(c.TLS.Extra), "[{/e/c2 /e/k2}]"},
 		{c.TLS.MinVersion(), uint16(tls.VersionTLS13)},

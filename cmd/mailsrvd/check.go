@@ -22,7 +22,7 @@ func (o checkOptions) run(ctx context.Context, path string) (config.Problems, er
 	}
 	ck := &checker{cfg: c}
 	for _, check := range []func(context.Context){
-		ck.user, ck.certificates, ck.authentication, ck.dkimKeys, ck.aliases, ck.files, ck.dane, ck.reports, ck.filters, ck.ourPolicy, ck.directories, ck.ports, ck.maildirs,
+		ck.user, ck.certificates, ck.authentication, ck.dkimKeys, ck.aliases, ck.files, ck.dane, ck.reports, ck.filters, ck.manageSieve, ck.ourPolicy, ck.directories, ck.ports, ck.maildirs,
 	} {
 		check(ctx)
 	}

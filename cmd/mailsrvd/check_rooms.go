@@ -202,6 +202,13 @@ func (ck *checker) filters(ctx context.Context) {
 	}
 }
 
+// manageSieve warns of scripts that can be uploaded and never run.
+func (ck *checker) manageSieve(context.Context) {
+	if len(ck.cfg.Listen.ManageSieve) > 0 && !ck.cfg.Sieve.Enabled {
+		ck.warnAt("listen.managesieve", "lets users upload filters, but [sieve] enabled = false runs none", "switch one of them")
+	}
+}
+
 // ourPolicy looks at what [mta_sts] tells others, since a wrong policy keeps mail
 // out.
 func (ck *checker) ourPolicy(context.Context) {

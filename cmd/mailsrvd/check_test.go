@@ -37,7 +37,7 @@ func freePortBase(t *testing.T) int {
 	for range 1000 {
 		base := 10000 + rand.IntN(20000)
 		free := true
-		for _, n := range []int{525, 587, 465, 143, 993, 443, 925, 980} {
+		for _, n := range []int{525, 587, 465, 143, 993, 419, 443, 925, 980} {
 			l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(base+n))
 			if err != nil {
 				free = false

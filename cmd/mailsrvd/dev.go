@@ -34,8 +34,9 @@ and the users alice and bob, runs the server there on 127.0.0.1, and prints
 settings and commands to paste. Mail to other domains stays in the queue. What
 exists is kept, so that it goes on where it ended.
 
-Ports: 2525 (MX), 2587 and 2465 (submission), 2143 and 2993 (IMAP), 2443 (settings
-for mail programs), 2925 (metrics), 2980 (status page); --port-base moves them.`,
+Ports: 2525 (MX), 2587 and 2465 (submission), 2143 and 2993 (IMAP), 2419
+(ManageSieve), 2443 (settings for mail programs), 2925 (metrics), 2980 (status
+page); --port-base moves them.`,
 		Example: "  mailsrvd dev\n  mailsrvd dev --dir /tmp/trial --port-base 3000",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -76,7 +77,8 @@ func (a *app) runDev(ctx context.Context, o devOptions) error {
 		}
 		fmt.Fprint(a.stdout, site.Instructions(dev.Ports{
 			MX: first(cfg.Listen.MX), Submission: first(cfg.Listen.Submission), Submissions: first(cfg.Listen.Submissions),
-			IMAP: first(cfg.Listen.IMAP), IMAPS: first(cfg.Listen.IMAPS), HTTPS: first(cfg.Listen.HTTPS), Metrics: first(cfg.Listen.Metrics), Status: first(cfg.Listen.Status),
+			IMAP: first(cfg.Listen.IMAP), IMAPS: first(cfg.Listen.IMAPS), ManageSieve: first(cfg.Listen.ManageSieve),
+			HTTPS: first(cfg.Listen.HTTPS), Metrics: first(cfg.Listen.Metrics), Status: first(cfg.Listen.Status),
 		}, os.Args[0]))
 	})
 	if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, control.ErrInUse) || errors.Is(err, queue.ErrLocked) {

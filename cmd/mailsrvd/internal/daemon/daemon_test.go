@@ -243,7 +243,7 @@ func TestStatusAndMetricsOfWhatRuns(t *testing.T) {
 	for _, l := range s.Listeners {
 		names[l.Name] = true
 	}
-	for _, want := range []string{"mx", "submission", "submissions", "imap", "imaps", "sendmail", "control", "lda", "https", "metrics", "status"} {
+	for _, want := range []string{"mx", "submission", "submissions", "imap", "imaps", "managesieve", "sendmail", "control", "lda", "https", "metrics", "status"} {
 		if !names[want] {
 			t.Errorf("no listener %s in %v", want, names)
 		}

@@ -118,11 +118,8 @@ func LDAOptions(c *config.Config) lda.Options {
 		Location: c.Mail.Location, Domains: c.Domains, Hostname: c.Hostname, Postmaster: c.Postmaster,
 		AllowInclude: c.Aliases.AllowInclude, RecipientDelimiter: c.Mail.RecipientDelimiter, DetailFolder: c.LDA.DetailFolder, QuotaWarning: c.Quota.Warning,
 	}
-	if s := c.Sieve; s.Enabled || c.LDA.Forward {
-		o.Sieve = &lda.Sieve{NoScripts: !s.Enabled, Forward: c.LDA.Forward, Before: s.Before, After: s.After, Default: s.Default, GlobalDir: s.GlobalDir, Redirects: s.Redirects}
-		if s.Redirects == 0 {
-			o.Sieve.Redirects = -1
-		}
+	if c.Sieve.Enabled || c.LDA.Forward {
+		o.Sieve = filterScripts(c)
 	}
 	for _, a := range c.Aliases.Domain {
 		o.Aliases = append(o.Aliases, lda.AliasFile{Path: a.File, Domain: a.Domain})

@@ -17,6 +17,7 @@ import (
 	"svc.plus/mailsrvd/internal/control"
 	"svc.plus/mailsrvd/internal/listen"
 	"svc.plus/mailsrvd/lda"
+	"svc.plus/mailsrvd/lda/managesieve"
 	"svc.plus/mailsrvd/smtpd"
 )
 
@@ -26,6 +27,9 @@ func (d *Daemon) buildServers() error {
 		return err
 	}
 	if err := d.buildIMAP(); err != nil {
+		return err
+	}
+	if err := d.buildManageSieve(); err != nil {
 		return err
 	}
 	d.buildControl()
@@ -174,12 +178,14 @@ func (d *Daemon) plan(name string) plan {
 			p.addresses = addresses
 		}
 	})
-	p.login = slices.Contains([]string{"submission", "submissions", "imap", "imaps"}, name)
+	p.login = slices.Contains([]string{"submission", "submissions", "imap", "imaps", "managesieve"}, name)
 	switch name {
 	case "mx", "submission", "submissions":
 		p.limited, p.refusal = true, smtpd.Refusal(d.cfg.Hostname)
 	case "imap", "imaps":
 		p.limited, p.refusal = true, "* BYE Too many connections, try again later\r\n"
+	case "managesieve":
+		p.limited, p.refusal = true, managesieve.Refusal
 	case "https", "http":
 		p.limited = true
 	case "sendmail": // the kernel says who connects, and everybody may send

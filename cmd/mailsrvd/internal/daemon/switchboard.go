@@ -23,7 +23,7 @@ func newSwitchboard(g *generation) *switchboard {
 	return s
 }
 
-// Authenticate is for smtpd and imapd.
+// Authenticate is for smtpd, imapd and managesieve.
 func (s *switchboard) Authenticate(ctx context.Context, c auth.Credentials) (auth.Account, error) {
 	return s.live.Load().auth.Authenticate(ctx, c)
 }

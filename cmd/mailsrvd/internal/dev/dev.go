@@ -23,7 +23,7 @@ const (
 var Users = []string{"alice", "bob"}
 
 // DefaultPortBase gives the ports 2587, 2465, 2143, 2993, 2443, for the MX 2525,
-// for metrics 2925 and for the status page 2980.
+// for ManageSieve 2419, for metrics 2925 and for the status page 2980.
 const DefaultPortBase = 2000
 
 // Site is a directory made for trials.
@@ -133,6 +133,7 @@ submission  = %q
 submissions = %q
 imap        = %q
 imaps       = %q
+managesieve = %q
 https       = %q
 metrics     = %q
 status      = %q
@@ -156,7 +157,7 @@ key      = "dkim/%s.%s.key"
 
 [relay]
 hold = true     # nothing leaves this machine
-`, Hostname, Domain, port(525), port(587), port(465), port(143), port(993), port(443), port(925), port(980), Domain, Selector, Domain, Selector)
+`, Hostname, Domain, port(525), port(587), port(465), port(143), port(993), port(419), port(443), port(925), port(980), Domain, Selector, Domain, Selector)
 }
 
 // users makes the passwd-file, and keeps the passwords beside it for the next

@@ -126,8 +126,8 @@ func TestLongDirectoryIsRefused(t *testing.T) {
 
 func TestInstructionsHavePasswordsAndPorts(t *testing.T) {
 	s := &Site{Dir: "/d", Config: "/d/mailsrvd.toml", Passwords: map[string]string{"alice": "pa", "bob": "pb"}}
-	got := s.Instructions(Ports{MX: "h:1", Submission: "h:2", Submissions: "h:3", IMAP: "h:4", IMAPS: "h:5"}, "bin/mailsrvd")
-	for _, want := range []string{"swaks --server h:2 --tls", "--auth-password pa", "bob:pb", "h:1", "h:3", "h:4", "-connect h:5", "bin/mailsrvd queue list --config /d/mailsrvd.toml"} {
+	got := s.Instructions(Ports{MX: "h:1", Submission: "h:2", Submissions: "h:3", IMAP: "h:4", IMAPS: "h:5", ManageSieve: "h:6"}, "bin/mailsrvd")
+	for _, want := range []string{"swaks --server h:2 --tls", "--auth-password pa", "bob:pb", "h:1", "h:3", "h:4", "-connect h:5", "ManageSieve h:6", "bin/mailsrvd queue list --config /d/mailsrvd.toml"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}

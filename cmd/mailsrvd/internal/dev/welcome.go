@@ -8,7 +8,7 @@ import (
 )
 
 // Ports are where the site listens, as "host:port".
-type Ports struct{ MX, Submission, Submissions, IMAP, IMAPS, HTTPS, Metrics, Status string }
+type Ports struct{ MX, Submission, Submissions, IMAP, IMAPS, ManageSieve, HTTPS, Metrics, Status string }
 
 var instructions = template.Must(template.New("").Parse(`
 mailsrvd dev is ready in {{.Dir}}. Ctrl-C stops it; mail and passwords stay there.
@@ -18,6 +18,7 @@ mailsrvd dev is ready in {{.Dir}}. Ctrl-C stops it; mail and passwords stay ther
 {{end}}
 Mail client:  IMAP {{.Ports.IMAPS}} (TLS) or {{.Ports.IMAP}} (STARTTLS)
               SMTP {{.Ports.Submissions}} (TLS) or {{.Ports.Submission}} (STARTTLS)
+              filters by ManageSieve {{.Ports.ManageSieve}} (STARTTLS)
               the certificate to trust is {{.Dir}}/cert.pem
 Status page:  http://{{.Ports.Status}}/; metrics: http://{{.Ports.Metrics}}/metrics
 Settings that mail programs fetch:

@@ -176,7 +176,7 @@ func (p *Plan) protocols(where, value string) {
 		case "pop3":
 			p.Todo(where, "move its users to IMAP", "POP3 is not spoken")
 		case "sieve":
-			p.Todo(where, "let users' scripts be copied into their homes by other means", "ManageSieve is not spoken")
+			p.set("listen", "managesieve", quote(":4190"), where)
 		default:
 			p.Todo(where, "look up who uses it", "%s is not spoken", name)
 		}
@@ -189,7 +189,7 @@ func (p *Plan) mailPlugins(where, value string) {
 		case "quota", "imap_quota":
 			p.note(where, "%s is built in: [quota]", name)
 		case "sieve", "imap_sieve":
-			p.note(where, "%s: see the finding about Sieve scripts", name)
+			p.note(where, "%s is built in: [sieve]", name)
 		case "notify", "mail_log", "listescape", "mail_compress", "imap_compress":
 			p.note(where, "%s is not needed", name)
 		case "fts", "fts_flatcurve", "fts_lucene", "fts_solr", "fts_xapian", "fts_squat":
@@ -405,7 +405,7 @@ func (p *Plan) plugins(b *block) {
 		case s.name == "quota":
 			p.note(where, "the usage is counted anew, in the file maildirsize; was %s", s.value)
 		case strings.HasPrefix(s.name, "sieve"):
-			p.note(where, "see the finding about Sieve scripts; was %s", s.value)
+			p.note(where, "users' scripts are ~/.dovecot.sieve and those in ~/sieve, and run as they are; was %s", s.value)
 		case strings.HasPrefix(s.name, "mail_log_") || strings.HasPrefix(s.name, "fts") || strings.HasPrefix(s.name, "quota_"):
 			p.note(where, "is not needed")
 		default:

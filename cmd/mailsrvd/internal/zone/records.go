@@ -28,7 +28,7 @@ type Domain struct {
 	Policy    mtasts.Policy
 	HasPolicy bool
 	// Ports of the services for clients; 0 is off.
-	Submission, Submissions, IMAP, IMAPS int
+	Submission, Submissions, IMAP, IMAPS, ManageSieve int
 	// HTTPS is the port of the settings for mail programs; 0 is off.
 	HTTPS int
 	// Certificate is that of the MX listener, for a TLSA record; nil for none.
@@ -106,14 +106,14 @@ func (d Domain) transport() []Record {
 }
 
 // services are the SRV records by which mail programs find us (RFC 6186, RFC
-// 8314 section 5.1).
+// 8314 section 5.1, RFC 5804 section 1.8).
 func (d Domain) services() []Record {
 	var records []Record
 	for _, s := range []struct {
 		name string
 		port int
 		prio int
-	}{{"submissions", d.Submissions, 0}, {"submission", d.Submission, 10}, {"imaps", d.IMAPS, 0}, {"imap", d.IMAP, 10}} {
+	}{{"submissions", d.Submissions, 0}, {"submission", d.Submission, 10}, {"imaps", d.IMAPS, 0}, {"imap", d.IMAP, 10}, {"sieve", d.ManageSieve, 0}} {
 		if s.port > 0 {
 			records = append(records, Record{"_" + s.name + "._tcp." + d.Name, "SRV", fmt.Sprintf("%d 1 %d %s.", s.prio, s.port, d.Hostname), "where mail programs find the server"})
 		}

@@ -34,7 +34,7 @@ func Of(c *config.Config, names ...string) ([]Domain, error) {
 		d := Domain{
 			Name: name, Hostname: c.Hostname, Addresses: addresses, Postmaster: "postmaster",
 			Submission: config.Port(c.Listen.Submission), Submissions: config.Port(c.Listen.Submissions),
-			IMAP: config.Port(c.Listen.IMAP), IMAPS: config.Port(c.Listen.IMAPS),
+			IMAP: config.Port(c.Listen.IMAP), IMAPS: config.Port(c.Listen.IMAPS), ManageSieve: config.Port(c.Listen.ManageSieve),
 			HTTPS: config.Port(c.Listen.HTTPS),
 		}
 		d.Policy, d.HasPolicy = Policy(c)
