@@ -1,6 +1,9 @@
 package message
 
-import "strings"
+import (
+	"strings"
+	"sync"
+)
 
 // AddressKind tells what an Address in a list stands for.
 type AddressKind uint8
@@ -62,6 +65,20 @@ func ParseAddressList(value string) []Address {
 	}
 }
 
+// FirstAddress returns the first mailbox of an address field's value, of a group
+// its first member; zero if there is none.
+func FirstAddress(value string) Address {
+	p := parsers.Get().(*addressParser)
+	defer parsers.Put(p)
+	p.begin(value)
+	for a, ok := p.next(); ok; a, ok = p.next() {
+		if a.Kind == Individual {
+			return a
+		}
+	}
+	return Address{}
+}
+
 // addressParser yields the addresses of s one by one.
 type addressParser struct {
 	s       string // what is left
@@ -69,6 +86,12 @@ type addressParser struct {
 	words   []word // of the current address
 	comment string // the last one behind a word of the current address
 }
+
+// parsers are lent out where no list is kept, for the memory of their words.
+var parsers = sync.Pool{New: func() any { return new(addressParser) }}
+
+// begin makes the parser start with the value s.
+func (p *addressParser) begin(s string) { p.s, p.group = s, false }
 
 // word is a word of a phrase or address.
 type word struct {
@@ -172,6 +195,14 @@ func (p *addressParser) readComment() {
 	p.s = p.s[n:]
 }
 
+// endsAtom marks the bytes that no atom goes on with.
+var endsAtom = func() (t [256]bool) {
+	for _, c := range []byte(" \t\r\n()<>@,;:\"") {
+		t[c] = true
+	}
+	return t
+}()
+
 // atomLen returns the length of the word that s begins with: a domain literal,
 // an at sign, an encoded-word whatever it holds, or characters and dots that
 // are nothing special.
@@ -190,7 +221,7 @@ func atomLen(s string) int {
 		return n
 	}
 	i := 0
-	for i < len(s) && strings.IndexByte(" \t\r\n()<>@,;:\"", s[i]) < 0 {
+	for i < len(s) && !endsAtom[s[i]] {
 		if s[i] == '\\' && i+1 < len(s) {
 			i++
 		}

@@ -135,7 +135,14 @@ func FuzzParseAddressList(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, value string) {
 		inGroup := false
+		first := FirstAddress(value)
 		for _, a := range ParseAddressList(value) {
+			if a.Kind == Individual && first != (Address{}) {
+				if a != first {
+					t.Fatalf("first is %+v, want %+v, in %q", first, a, value)
+				}
+				first = Address{}
+			}
 			if (a.Kind == GroupStart) == inGroup && a.Kind != Individual {
 				t.Fatalf("group in a group or end of none in %q", show(ParseAddressList(value)))
 			}
@@ -148,6 +155,9 @@ func FuzzParseAddressList(f *testing.F) {
 		}
 		if inGroup {
 			t.Fatal("a group does not end")
+		}
+		if first != (Address{}) {
+			t.Fatalf("%+v is not in %q", first, value)
 		}
 	})
 }

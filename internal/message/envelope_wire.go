@@ -25,6 +25,8 @@ func (p *Part) AppendEnvelopeUTF8(dst []byte) []byte {
 }
 
 func (w *wireWriter) envelope(m *Summary) {
+	w.parser = parsers.Get().(*addressParser)
+	defer parsers.Put(w.parser)
 	if m == nil {
 		m = new(Summary)
 	}
@@ -82,8 +84,8 @@ func isWSP(r rune) bool { return r == ' ' || r == '\t' || r == '\r' || r == '\n'
 
 // addresses writes an address list, or NIL if there is none; it reports which.
 func (w *wireWriter) addresses(list string) bool {
-	p := &w.parser
-	p.s, p.group = list, false
+	p := w.parser
+	p.begin(list)
 	start := len(w.b)
 	w.raw("(")
 	for a, ok := p.next(); ok; a, ok = p.next() {

@@ -22,6 +22,10 @@ func (f Field) Value() string {
 	if f.Name != "" {
 		value = value[bytes.IndexByte(value, ':')+1:]
 	}
+	line := bytes.TrimRight(value, "\r\n")
+	if bytes.IndexByte(line, '\n') < 0 && bytes.IndexByte(line, '\r') < 0 {
+		return string(bytes.Trim(line, " \t")) // not folded
+	}
 	return string(unfoldBytes(bytes.Clone(value)))
 }
 

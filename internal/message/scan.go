@@ -117,9 +117,25 @@ func NewScanner() *Scanner {
 		open:  make([]openPart, 0, 4),
 		field: make([]byte, 0, 512),
 	}
+	s.begin()
+	return s
+}
+
+// Reset makes s what NewScanner returns, in the memory that it has. What an
+// earlier Finish returned stays as it is.
+func (s *Scanner) Reset() {
+	clear(s.open[:cap(s.open)])
+	clear(s.delims[:cap(s.delims)])
+	*s = Scanner{
+		pending: s.pending[:0], open: s.open[:0], delims: s.delims[:0], field: s.field[:0],
+	}
+	s.begin()
+}
+
+// begin opens the message itself.
+func (s *Scanner) begin() {
 	s.push(&Part{Summary: new(Summary)}, mark{}, false)
 	s.nextLine(0)
-	return s
 }
 
 // Write takes the next bytes of the message. It never fails and keeps no
@@ -276,6 +292,9 @@ func (s *Scanner) afterDelimiter() {
 // once there is one.
 func (s *Scanner) bodyBytes(p []byte) []byte {
 	for len(p) > 0 {
+		if p = s.plainLines(p); len(p) == 0 {
+			break
+		}
 		line, rest, whole := cut(p)
 		eol := s.line(line)
 		if !s.decided {
@@ -297,6 +316,32 @@ func (s *Scanner) bodyBytes(p []byte) []byte {
 	}
 	return nil
 }
+
+// plainLines takes whole lines that are no boundaries, since they do not begin
+// with "--", as nearly all of a body's are, and returns the rest. It does nothing
+// within a line.
+func (s *Scanner) plainLines(p []byte) []byte {
+	if s.midline || len(p) < 2 || p[0] == '-' && p[1] == '-' {
+		return p
+	}
+	end := bytes.Index(p, dashes)
+	if end < 0 {
+		end = bytes.LastIndexByte(p, '\n')
+	}
+	if end < 0 {
+		return p
+	}
+	eol := int64(1)
+	if end > 0 && p[end-1] == '\r' || end == 0 && s.cr {
+		eol = 2
+	}
+	s.count(p[:end+1])
+	s.nextLine(eol)
+	return p[end+1:]
+}
+
+// dashes end a line and begin what may be a boundary.
+var dashes = []byte("\n--")
 
 // delimiterEnd goes on behind what was seen of a boundary line.
 func (s *Scanner) delimiterEnd(rest []byte, whole bool) []byte {

@@ -302,6 +302,11 @@ func FuzzScan(f *testing.F) {
 		if got := s.Finish(); !reflect.DeepEqual(got, p) {
 			t.Fatalf("in chunks of %d:\n%s\nwant\n%s", int(size)+1, describe(got), describe(p))
 		}
+		s.Reset()
+		s.Write(msg)
+		if got := s.Finish(); !reflect.DeepEqual(got, p) {
+			t.Fatalf("after Reset:\n%s\nwant\n%s", describe(got), describe(p))
+		}
 		for q := range p.All() {
 			wireFuzz(t, q)
 			for _, e := range []Extent{q.Header(), q.Body(), q.Whole()} {

@@ -12,7 +12,7 @@ import (
 type wireWriter struct {
 	b      []byte
 	utf8   bool
-	parser addressParser
+	parser *addressParser // for an envelope
 }
 
 func (w *wireWriter) raw(s string) { w.b = append(w.b, s...) }
