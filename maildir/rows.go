@@ -167,12 +167,9 @@ func (m *Mailbox) Reindex(ctx context.Context, progress func(done, total int)) e
 	if _, err := m.Fill(ctx, uids, progress); err != nil {
 		return err
 	}
-	return m.fillText(ctx, cache, keys, progress)
-}
-
-func (m *Mailbox) fillText(ctx context.Context, cache *index.Mailbox, keys []index.Key, progress func(done, total int)) error {
-	untexted := cache.Untexted(keys, nil)
-	return m.read(ctx, untexted, func(open index.Opener) error { return cache.FillText(ctx, keys, open, progress) })
+	return m.read(ctx, cache.Untexted(keys, nil), func(open index.Opener) error {
+		return cache.FillText(ctx, keys, open, progress)
+	})
 }
 
 // ReindexSoon makes the full-text index in background, one folder at a time,
@@ -190,7 +187,11 @@ func (m *Mailbox) ReindexSoon() {
 func (m *Mailbox) indexTexts(cache *index.Mailbox) {
 	defer m.store.all.work.Done()
 	ctx := m.store.all.ctx
-	if err := m.fillText(ctx, cache, m.allKeys(), nil); err != nil && ctx.Err() == nil && !errors.Is(err, ErrRemoved) {
+	keys := m.allKeys()
+	err := m.read(ctx, cache.Untexted(keys, nil), func(open index.Opener) error {
+		return cache.FillTextAside(ctx, keys, open)
+	})
+	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrRemoved) {
 		m.store.all.log.Warn("full-text indexing", "user", m.store.owner.Name, "mailbox", m.Name(), "err", err)
 	}
 	m.mu.Lock()

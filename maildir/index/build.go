@@ -145,34 +145,26 @@ func (b *builder) note(name string, raw []byte) {
 	}
 }
 
-// first returns the first field f; empty if there is none.
-func (b *builder) first(f Field) message.Field {
-	if len(b.fields[f]) == 0 {
-		return message.Field{}
-	}
-	return message.Field{Name: fieldNames[f], Raw: b.fields[f][0]}
-}
-
 // buildText appends the folded fields and sort keys.
 func (b *builder) buildText() rowFlags {
 	if len(b.header) > maxHeader {
 		return flagNoText
 	}
-	subject := b.first(Subject).Text()
+	var first [numFields]string // the value of the first of each
 	for f := range numFields {
 		start := len(b.row)
 		for i, raw := range b.fields[f] {
-			text := subject
-			if f != Subject || i > 0 {
-				text = message.Field{Name: fieldNames[f], Raw: raw}.Text()
+			value := message.Field{Name: fieldNames[f], Raw: raw}.Value()
+			if i == 0 {
+				first[f] = value
 			}
-			b.row = append(message.AppendFolded(b.row, text), fieldEnd)
+			b.row = append(message.AppendFolded(b.row, message.DecodeText(value)), fieldEnd)
 		}
 		binary.LittleEndian.PutUint16(b.row[rowFieldsAt+2*int(f):], uint16(min(len(b.row)-start, math.MaxUint16)))
 	}
-	base, reply := message.BaseSubject(subject)
+	base, reply := message.BaseSubject(message.DecodeText(first[Subject]))
 	b.sortKey(SortSubject, base)
-	from, to, cc := b.firstAddress(From), b.firstAddress(To), b.firstAddress(Cc)
+	from, to, cc := message.FirstAddress(first[From]), message.FirstAddress(first[To]), message.FirstAddress(first[Cc])
 	b.sortKey(SortFrom, from.Mailbox)
 	b.sortKey(SortTo, to.Mailbox)
 	b.sortKey(SortCc, cc.Mailbox)
@@ -201,17 +193,6 @@ func (b *builder) sortKey(k SortKey, key string) {
 	at := rowSortAt + 4*int(k)
 	binary.LittleEndian.PutUint16(b.row[at:], uint16(off))
 	binary.LittleEndian.PutUint16(b.row[at+2:], uint16(len(b.scratch)))
-}
-
-// firstAddress returns the first mailbox in the first field f, of a group its
-// first member.
-func (b *builder) firstAddress(f Field) message.Address {
-	for _, a := range message.ParseAddressList(b.first(f).Value()) {
-		if a.Kind == message.Individual {
-			return a
-		}
-	}
-	return message.Address{}
 }
 
 // displayName is what a client shows of an address: its name, or else the

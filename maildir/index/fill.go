@@ -132,10 +132,11 @@ func (m *Mailbox) wants(ctx context.Context) bool {
 // filler makes rows of files.
 type filler struct {
 	builder builder
+	scanner *message.Scanner
 	buf     []byte
 }
 
-var fillers = sync.Pool{New: func() any { return new(filler) }}
+var fillers = sync.Pool{New: func() any { return &filler{scanner: message.NewScanner()} }}
 
 // maxWhole is how long a file may be to be read at once.
 const maxWhole = 1 << 20
@@ -185,9 +186,9 @@ func (w *filler) load(k Key, file *os.File) (Message, error) {
 			return Message{}, fmt.Errorf("reading a message: %w", err)
 		}
 		msg.File = bytes.NewReader(w.buf)
-		scanner := message.NewScanner()
-		scanner.Write(w.buf)
-		msg.Part = scanner.Finish()
+		w.scanner.Reset()
+		w.scanner.Write(w.buf)
+		msg.Part = w.scanner.Finish()
 	} else if msg.Part, err = message.Scan(io.NewSectionReader(file, 0, size)); err != nil {
 		return Message{}, fmt.Errorf("scanning a message: %w", err)
 	}

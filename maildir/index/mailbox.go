@@ -34,7 +34,6 @@ type Mailbox struct {
 	removed bool       // the folder is gone: write nothing any more
 	full    bool       // the user has no room for more
 	queue   queue
-	spare   queue         // empty, with memory for the next one
 	writing bool          // a writer is on its way or at work
 	hurry   chan struct{} // tells it not to wait
 	room    sync.Cond     // broadcast when the queue has been taken; on mu

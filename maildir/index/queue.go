@@ -14,7 +14,7 @@ const writeAfter = 150 * time.Millisecond
 // A queue of more bytes than hurryAt is written at once; one of more than
 // maxQueue takes nothing more.
 const (
-	hurryAt  = 1 << 20
+	hurryAt  = 2 << 20
 	maxQueue = 4 << 20
 )
 
@@ -31,6 +31,9 @@ type queuedRow struct {
 	at        int
 	row, wire int // lengths
 }
+
+// queues lends out queues that are empty but have memory.
+var queues = sync.Pool{New: func() any { return new(queue) }}
 
 func (q *queue) empty() bool { return len(q.rows) == 0 && len(q.forget) == 0 }
 
@@ -84,6 +87,10 @@ func (m *Mailbox) queueRow(uid UID, row, wire []byte) {
 	if m.removed {
 		return
 	}
+	if m.queue.bytes == nil {
+		lent := queues.Get().(*queue)
+		m.queue.rows, m.queue.bytes = lent.rows, lent.bytes
+	}
 	m.queue.add(uid, row, wire)
 	m.wakeWriter(len(m.queue.bytes) > hurryAt)
 }
@@ -129,7 +136,6 @@ func (m *Mailbox) writer() {
 		m.mu.Lock()
 		if m.queue.empty() && m.state.queued() == 0 {
 			m.writing = false
-			m.spare = queue{}
 			m.mu.Unlock()
 			return
 		}
@@ -143,7 +149,7 @@ func (m *Mailbox) flush() {
 	defer m.io.Unlock()
 	m.mu.Lock()
 	q, removed := m.queue, m.removed
-	m.queue, m.spare = m.spare, queue{}
+	m.queue = queue{}
 	m.room.Broadcast()
 	m.mu.Unlock()
 	if err := m.flushState(); err != nil {
@@ -159,17 +165,8 @@ func (m *Mailbox) flush() {
 		return
 	}
 	m.index.metrics.rows.Add(float64(len(q.rows)))
-	m.reuse(q)
+	queues.Put(&queue{rows: q.rows[:0], bytes: q.bytes[:0]})
 	m.grow(written)
-}
-
-// reuse gives a queue that was written back to be filled, if a writer goes on.
-func (m *Mailbox) reuse(q queue) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.writing {
-		m.spare = queue{rows: q.rows[:0], bytes: q.bytes[:0]}
-	}
 }
 
 // writeRows appends what is queued to the files; it returns how many bytes that
@@ -223,7 +220,8 @@ func (f *rowFiles) append(q *queue) (written int64, err error) {
 // the entries of the new rows, by UID. q.forget is sorted.
 func (q *queue) encode(e *encoded, rowsEnd, wireEnd int64) (added table) {
 	slices.SortStableFunc(q.rows, func(a, b queuedRow) int { return compareUID(a.uid, b.uid) })
-	rows, wire := e.rows[:0], e.wire[:0]
+	rows := slices.Grow(e.rows[:0], len(q.bytes)) // more than enough
+	wire := slices.Grow(e.wire[:0], len(q.bytes))
 	added = make(table, 0, len(q.rows))
 	for i, r := range q.rows {
 		if _, gone := slices.BinarySearch(q.forget, r.uid); gone || i+1 < len(q.rows) && q.rows[i+1].uid == r.uid {

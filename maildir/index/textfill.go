@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -23,6 +24,16 @@ const textPart = 16 << 10
 // be read stay unindexed. The error is that of ctx or of writing; what was done
 // until then is kept.
 func (m *Mailbox) FillText(ctx context.Context, keys []Key, open Opener, progress func(done, total int)) error {
+	return m.fillText(ctx, keys, open, runtime.GOMAXPROCS(0), progress)
+}
+
+// FillTextAside is FillText for work that nobody waits for: it leaves half of the
+// processors to others.
+func (m *Mailbox) FillTextAside(ctx context.Context, keys []Key, open Opener) error {
+	return m.fillText(ctx, keys, open, (runtime.GOMAXPROCS(0)+1)/2, nil)
+}
+
+func (m *Mailbox) fillText(ctx context.Context, keys []Key, open Opener, workers int, progress func(done, total int)) error {
 	if m == nil || m.index.opt.NoText {
 		return nil
 	}
@@ -35,7 +46,7 @@ func (m *Mailbox) FillText(ctx context.Context, keys []Key, open Opener, progres
 	}
 	acc := newAccumulator()
 	for part := range slices.Chunk(missing, textPart) {
-		if err := m.inTurn(ctx, func() error { return m.buildText(ctx, acc, part, open, count) }); err != nil {
+		if err := m.inTurn(ctx, func() error { return m.buildText(ctx, acc, m.extract(ctx, part, open, workers), count) }); err != nil {
 			return err
 		}
 	}
@@ -62,9 +73,9 @@ func (m *Mailbox) inTurn(ctx context.Context, work func() error) error {
 	return err
 }
 
-// buildText indexes the messages of keys; acc is empty before and after.
-func (m *Mailbox) buildText(ctx context.Context, acc *accumulator, keys []Key, open Opener, count func(int)) error {
-	for b := range m.extract(ctx, keys, open) {
+// buildText indexes what was extracted; acc is empty before and after.
+func (m *Mailbox) buildText(ctx context.Context, acc *accumulator, batches iter.Seq[*textBatch], count func(int)) error {
+	for b := range batches {
 		at := 0
 		for i, d := range b.docs {
 			acc.add(d, b.trigrams[at:b.ends[i]])
@@ -99,16 +110,31 @@ type textBatch struct {
 
 var textBatches = sync.Pool{New: func() any { return new(textBatch) }}
 
-// extract yields the trigrams of messages, in the order of keys, while several
-// goroutines read those that come next. It ends early if ctx does.
-func (m *Mailbox) extract(ctx context.Context, keys []Key, open Opener) func(func(*textBatch) bool) {
+// extract yields the trigrams of messages, in the order of keys. Several workers
+// read those that come next meanwhile; a single one reads in between. It ends early
+// if ctx does.
+func (m *Mailbox) extract(ctx context.Context, keys []Key, open Opener, workers int) iter.Seq[*textBatch] {
+	if workers > 1 {
+		return m.extractAhead(ctx, keys, open, workers)
+	}
+	return func(yield func(*textBatch) bool) {
+		for part := range slices.Chunk(keys, fillChunk) {
+			var b *textBatch
+			m.index.work(func() { b = m.extractBatch(ctx, part, open) })
+			if ctx.Err() != nil || !yield(b) {
+				return
+			}
+		}
+	}
+}
+
+func (m *Mailbox) extractAhead(ctx context.Context, keys []Key, open Opener, workers int) iter.Seq[*textBatch] {
 	type job struct {
 		keys   []Key
 		result chan *textBatch
 	}
 	return func(yield func(*textBatch) bool) {
 		ctx, cancel := context.WithCancel(ctx)
-		workers := runtime.GOMAXPROCS(0)
 		jobs := make(chan job)
 		order := make(chan chan *textBatch, 2*workers)
 		var wg sync.WaitGroup
