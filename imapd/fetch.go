@@ -2,7 +2,9 @@ package imapd
 
 import (
 	"errors"
+	"iter"
 	"slices"
+	"sync"
 
 	"svc.plus/mailsrvd/imapd/wire"
 	"svc.plus/mailsrvd/maildir"
@@ -58,6 +60,7 @@ type fetcher struct {
 	messages []maildir.Message // scratch
 	msg      fetched           // the message at hand
 	buf      []byte            // scratch
+	ahead    sync.WaitGroup    // the cache learns of the chunk that follows
 	expunged bool              // a message was not there any more
 	failed   error             // the first message that could not be read
 }
@@ -68,22 +71,39 @@ func (f *fetcher) run(spans []span) error {
 	if f.req.seen {
 		size = seenChunk
 	}
-	for _, sp := range spans {
-		for lo := sp.lo; lo < sp.hi; lo += size {
-			if err := f.chunk(lo, min(lo+size, sp.hi)); err != nil {
+	defer f.ahead.Wait()
+	var at span
+	for next := range chunks(spans, size) {
+		if at.hi > 0 {
+			if err := f.chunk(at, next); err != nil {
 				return err
 			}
 		}
+		at = next
 	}
-	return nil
+	return f.chunk(at, span{})
 }
 
-// chunk fetches the messages with the indexes lo to hi.
-func (f *fetcher) chunk(lo, hi int) error {
+// chunks yields the indexes of spans, at most size at a time.
+func chunks(spans []span, size int) iter.Seq[span] {
+	return func(yield func(span) bool) {
+		for _, sp := range spans {
+			for lo := sp.lo; lo < sp.hi; lo += size {
+				if !yield(span{lo, min(lo+size, sp.hi)}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// chunk fetches the messages of a span, which may be empty, while those of next
+// are looked at.
+func (f *fetcher) chunk(at, next span) error {
 	if err := f.s.srv.ctx.Err(); err != nil {
 		return err
 	}
-	uids := f.s.view.uids[lo:hi]
+	uids := f.s.view.uids[at.lo:at.hi]
 	f.messages = f.s.view.box.Lookup(uids, f.messages[:0])
 	f.expunged = f.expunged || len(f.messages) < len(uids)
 	if f.req.conditional {
@@ -95,8 +115,9 @@ func (f *fetcher) chunk(lo, hi int) error {
 	if err := f.scanAhead(); err != nil {
 		return err
 	}
+	f.fillAhead(f.s.view.uids[next.lo:next.hi])
 	f.s.tellKeywords()
-	i := lo
+	i := at.lo
 	return f.rows(func(k int, row index.Row, known bool) error {
 		m := f.messages[k]
 		for f.s.view.uids[i] != m.UID {
@@ -129,14 +150,32 @@ func uidsOf(messages []maildir.Message) []maildir.UID {
 	return uids
 }
 
+// scans reports whether structures are needed, and nothing else of the files.
+func (f *fetcher) scans() bool {
+	return f.req.needs&(needWire|needFields) != 0 && f.req.needs&needFile == 0
+}
+
+// fillAhead makes the cache learn in background what scanAhead will ask of it, so
+// that the processors have work while a chunk is written to the client.
+func (f *fetcher) fillAhead(uids []maildir.UID) {
+	if len(uids) == 0 || !f.scans() || !f.s.view.box.Caches() {
+		return
+	}
+	box := f.s.view.box
+	f.ahead.Go(func() {
+		_, _ = box.Fill(f.s.srv.ctx, uids, nil) // what it could not, scanAhead tries again
+	})
+}
+
 // scanAhead finds the structures of many messages at once, on all processors,
 // where nothing else of the files is needed: into the cache or, without one, into
 // memory.
 func (f *fetcher) scanAhead() error {
-	if f.req.needs&(needWire|needFields) == 0 || f.req.needs&needFile != 0 {
+	if !f.scans() {
 		return nil
 	}
 	if f.s.view.box.Caches() {
+		f.ahead.Wait()
 		_, err := f.s.view.box.Fill(f.s.srv.ctx, uidsOf(f.messages), nil)
 		return err
 	}

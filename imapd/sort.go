@@ -129,12 +129,7 @@ func (c *candidate) firstAddress(field string) (message.Address, error) {
 	if err != nil {
 		return message.Address{}, err
 	}
-	for _, a := range message.ParseAddressList(fields.Value(field)) {
-		if a.Kind == message.Individual {
-			return a, nil
-		}
-	}
-	return message.Address{}, nil
+	return message.FirstAddress(fields.Value(field)), nil
 }
 
 // sort runs SORT and UID SORT (RFC 5256), with RETURN as in ESORT (RFC 5267).
