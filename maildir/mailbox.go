@@ -43,6 +43,7 @@ type Mailbox struct {
 
 	following sync.Mutex // held while watches are added or removed; taken before mu
 	followed  bool       // guarded by following
+	lingering bool       // guarded by following: see linger
 
 	mu sync.Mutex // guards what follows; never held during a system call
 
@@ -163,6 +164,14 @@ func (s *Store) newMailbox(dir string) *Mailbox {
 	m.tick()
 	m.expunged.from = m.modseq
 	return m
+}
+
+// hold takes one more reference of a Mailbox that is in use; Close gives it back.
+func (m *Mailbox) hold() {
+	all := m.store.all
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	all.idle.take(all, m)
 }
 
 // Close drops a reference that Open gave.

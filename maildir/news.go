@@ -24,6 +24,10 @@ func (m *Mailbox) syncNews(ctx context.Context, news *folderNews) error {
 	if !news.all && !news.begun && m.loaded && m.takeNews(ctx, news) {
 		return nil
 	}
+	if !m.hasWatchers() { // who comes next reads
+		m.force.Store(true)
+		return nil
+	}
 	return m.sync(ctx, syncLockWait)
 }
 

@@ -95,22 +95,80 @@ func (n *notifier) close() error {
 	return err
 }
 
-// follow makes us follow a folder while it has watchers. It is called after the
-// first came and after the last went, and decides by what is true now: the two
-// may overtake each other.
+// follow makes us follow a folder while it has watchers, and a moment longer where
+// that spares the next session a reading (linger). It is called after the first
+// came and after the last went, and decides by what is true now: the two may
+// overtake each other.
 func (n *notifier) follow(m *Mailbox) {
 	m.following.Lock()
 	defer m.following.Unlock()
 	m.mu.Lock()
-	want := len(m.watchers) > 0 && m.err == nil
+	gone := m.err != nil
+	want := len(m.watchers) > 0 && !gone
 	m.mu.Unlock()
 	switch {
 	case want && !m.followed:
 		n.watch(m)
 	case !want && m.followed:
+		if !gone && m.unsettled() && n.linger(m) {
+			return
+		}
 		n.unwatch(m)
 	}
 	m.followed = want
+}
+
+// unsettled reports whether memory has relied on inotify so short a time ago that
+// an event may still be on its way, and is not to be read anew anyway.
+func (m *Mailbox) unsettled() bool {
+	return !m.force.Load() && m.relied.Load() > m.store.all.opt.clock().Add(-settleAfter).UnixNano()
+}
+
+// linger follows a folder without watchers until memory needs no more events to be
+// sure of itself, so that a client that comes back at once, as many do, finds it
+// ready. Meanwhile the Mailbox is in use. m.following is held.
+func (n *notifier) linger(m *Mailbox) bool {
+	if m.lingering {
+		return true
+	}
+	if !n.all.begin() {
+		return false
+	}
+	m.lingering = true
+	m.hold()
+	go func() {
+		defer n.all.work.Done()
+		defer m.Close()
+		tick := time.NewTicker(settleAfter)
+		defer tick.Stop()
+		for lingers := true; lingers; {
+			select {
+			case <-tick.C:
+				lingers = n.lingersOn(m)
+			case <-n.all.ctx.Done():
+				return
+			}
+		}
+	}()
+	return true
+}
+
+// lingersOn ends lingering if it is time.
+func (n *notifier) lingersOn(m *Mailbox) bool {
+	m.following.Lock()
+	defer m.following.Unlock()
+	m.mu.Lock()
+	want := len(m.watchers) > 0 && m.err == nil
+	m.mu.Unlock()
+	if !want && m.followed && m.unsettled() {
+		return true
+	}
+	m.lingering = false
+	if !want && m.followed {
+		n.unwatch(m)
+		m.followed = false
+	}
+	return false
 }
 
 // watch begins to follow a folder. What has changed since it was read last is
@@ -205,7 +263,7 @@ func (n *notifier) unwatch(m *Mailbox) {
 	delete(n.polled, m)
 	f := n.news[m]
 	delete(n.news, m)
-	if f != nil && (f.all || len(f.names) > 0) || m.relied.Load() > n.all.opt.clock().Add(-settleAfter).UnixNano() {
+	if f != nil && (f.all || len(f.names) > 0) || m.unsettled() {
 		m.force.Store(true)
 	}
 	_, have := n.paths[m]

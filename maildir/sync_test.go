@@ -393,8 +393,8 @@ func TestOurOwnChangesAreNoReasonToRead(t *testing.T) {
 }
 
 // A session that only looks leaves nothing behind that makes the next one read the
-// directories; one that changes something relied on inotify, which nobody heeds
-// after it has left.
+// directories; nor does one that changes something, since its watch stays until
+// inotify has told all that memory relied on.
 func TestShortSessionsAreNoReasonToRead(t *testing.T) {
 	s, dir := testStore(t, Options{})
 	write(t, dir, "cur/1.a:2,", "x")
@@ -417,22 +417,50 @@ func TestShortSessionsAreNoReasonToRead(t *testing.T) {
 		syncNow(t, m)
 		return m.gen - before
 	}
+	store := func(how FlagOp) {
+		if _, _, err := m.StoreFlags(t.Context(), []UID{1}, how, Seen, nil, StoreOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for range 5 {
 		if n := session(func() {}); n != 0 {
 			t.Fatalf("a session that only looked: %d readings", n)
 		}
 	}
-	n := session(func() {
-		if _, _, err := m.StoreFlags(t.Context(), []UID{1}, AddFlags, Seen, nil, StoreOptions{}); err != nil {
-			t.Fatal(err)
-		}
-	})
-	if n == 0 {
-		t.Error("after a session that changed a flag nothing was read")
+	if n := session(func() { store(AddFlags) }); n != 0 || !m.lingers() {
+		t.Errorf("after a session that changed a flag: %d readings, lingers: %t", n, m.lingers())
 	}
-	if n := session(func() { write(t, dir, "cur/2.b:2,", "x") }); n == 0 || m.Len() != 2 {
+	// Nobody watches, but inotify still does: a change is not taken in, but noted.
+	write(t, dir, "cur/2.b:2,", "x")
+	for deadline := time.Now().Add(10 * time.Second); !m.force.Load(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the change of another program was not heard of")
+		}
+	}
+	if syncNow(t, m); m.Len() != 2 {
+		t.Errorf("%d messages after another program's change", m.Len())
+	}
+	if n := session(func() { store(RemoveFlags) }); n != 0 {
+		t.Errorf("after another session that changed a flag: %d readings", n)
+	}
+	for deadline := time.Now().Add(10 * time.Second); m.lingers(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("lingers for ever")
+		}
+	}
+	before := m.gen
+	if syncNow(t, m); m.gen != before || m.watched.Load() {
+		t.Errorf("afterwards: %d readings, watched: %t", m.gen-before, m.watched.Load())
+	}
+	if n := session(func() { write(t, dir, "cur/3.c:2,", "x") }); n == 0 || m.Len() != 3 {
 		t.Errorf("after another program's change: %d readings, %d messages", n, m.Len())
 	}
+}
+
+func (m *Mailbox) lingers() bool {
+	m.following.Lock()
+	defer m.following.Unlock()
+	return m.lingering
 }
 
 // With inotify, what other programs rename or deliver is taken without reading

@@ -79,6 +79,13 @@ func (m *Mailbox) Watch(notify func()) *Watcher {
 	return w
 }
 
+// hasWatchers reports whether anybody follows the folder.
+func (m *Mailbox) hasWatchers() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.watchers) > 0
+}
+
 // C is a channel that receives when there is something new: once, however many
 // changes there are.
 func (w *Watcher) C() <-chan struct{} { return w.c }
