@@ -102,8 +102,8 @@ func (a *app) dnsCheckCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check [DOMAIN]",
 		Short: "Compare the DNS with what the mail domains need",
-		Long: `check asks the DNS for MX, addresses, reverse names, SPF, DKIM, DMARC, MTA-STS
-and TLSA, and prints what differs from what it should be, with the mend.
+		Long: `check asks the DNS for MX, addresses, reverse names, SPF, DKIM, DMARC, MTA-STS,
+TLSA and SRV, and prints what differs from what it should be, with the mend.
 
 Exit status: 0 all is right; 1 something differs.`,
 		Example: "  mailsrvd dns check",

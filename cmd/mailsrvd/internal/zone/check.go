@@ -20,8 +20,8 @@ import (
 
 // Finding is one thing in the DNS that is not as it should be.
 type Finding struct {
-	// About is "MX", "address", "PTR", "SPF", "DKIM", "DMARC", "MTA-STS", "TLSA" or
-	// "TLS reports".
+	// About is "MX", "address", "PTR", "SPF", "DKIM", "DMARC", "MTA-STS", "TLSA",
+	// "TLS reports" or "SRV".
 	About string `json:"about"`
 	// Name is the name asked.
 	Name string `json:"name"`
@@ -46,6 +46,7 @@ func (d Domain) Check(ctx context.Context, r *dns.Resolver, fetch Fetch) []Findi
 	c.mtaSTS(ctx)
 	c.tlsa(ctx)
 	c.tlsReports(ctx)
+	c.clients(ctx)
 	return c.findings
 }
 

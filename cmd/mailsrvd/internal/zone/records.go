@@ -105,17 +105,12 @@ func (d Domain) transport() []Record {
 	}
 }
 
-// services are the SRV records by which mail programs find us (RFC 6186, RFC
-// 8314 section 5.1, RFC 5804 section 1.8).
+// services are the SRV records by which mail programs find us.
 func (d Domain) services() []Record {
 	var records []Record
-	for _, s := range []struct {
-		name string
-		port int
-		prio int
-	}{{"submissions", d.Submissions, 0}, {"submission", d.Submission, 10}, {"imaps", d.IMAPS, 0}, {"imap", d.IMAP, 10}, {"sieve", d.ManageSieve, 0}} {
+	for _, s := range d.clientServices() {
 		if s.port > 0 {
-			records = append(records, Record{"_" + s.name + "._tcp." + d.Name, "SRV", fmt.Sprintf("%d 1 %d %s.", s.prio, s.port, d.Hostname), "where mail programs find the server"})
+			records = append(records, Record{s.record(d.Name), "SRV", fmt.Sprintf("%d 1 %d %s.", s.priority, s.port, d.Hostname), "where mail programs find the server"})
 		}
 	}
 	if d.HTTPS == 0 {

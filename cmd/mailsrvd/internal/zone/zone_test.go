@@ -55,7 +55,7 @@ func testCertificate(t *testing.T) *x509.Certificate {
 func domain(k *dkim.Key) Domain {
 	return Domain{
 		Name: "example.org", Hostname: "mail.example.org", Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
-		Postmaster: "pm", Keys: []Key{{Selector: "s1", Key: k}}, Submission: 587, Submissions: 465, IMAP: 143, IMAPS: 993,
+		Postmaster: "pm", Keys: []Key{{Selector: "s1", Key: k}}, Submission: 587, Submissions: 465, IMAP: 143, IMAPS: 993, ManageSieve: 4190,
 	}
 }
 
@@ -106,7 +106,7 @@ func TestRecordsAreZoneLines(t *testing.T) {
 			}
 		}
 	}
-	if types["MX"] != 1 || types["A"] != 1 || types["AAAA"] != 1 || types["TXT"] != 3 || types["SRV"] != 3 {
+	if types["MX"] != 1 || types["A"] != 1 || types["AAAA"] != 1 || types["TXT"] != 3 || types["SRV"] != 4 {
 		t.Errorf("%v", types)
 	}
 }
@@ -142,6 +142,11 @@ func TestFindings(t *testing.T) {
 		{name: "DMARC without policy", remove: []string{"_dmarc.example.org"}, add: `_dmarc.example.org TXT "v=DMARC1; rua=mailto:x@y"`, want: "DMARC", text: "no policy", mend: "p=none"},
 		{name: "MTA-STS without policy", add: `_mta-sts.example.org TXT "v=STSv1; id=1"`, want: "MTA-STS", text: "cannot be read", mend: "https://mta-sts.example.org/.well-known/mta-sts.txt"},
 		{name: "resolver down for one name", fail: "_dmarc.example.org", want: "DMARC warning", text: "could not be looked up", mend: "later"},
+		{name: "SRV to another host", remove: []string{"_sieve._tcp.example.org"}, add: "_sieve._tcp.example.org SRV 0 1 4190 old.example.net", want: "SRV warning", text: "sends mail programs to old.example.net, port 4190", mend: "_sieve._tcp.example.org. SRV 0 1 4190 mail.example.org."},
+		{name: "SRV to another port", remove: []string{"_imaps._tcp.example.org"}, add: "_imaps._tcp.example.org SRV 0 1 994 mail.example.org", want: "SRV warning", text: "to mail.example.org, port 994", mend: "993 mail"},
+		{name: "SRV that says no", remove: []string{"_imap._tcp.example.org"}, add: "_imap._tcp.example.org SRV 0 0 0 ."},
+		{name: "SRV to us and another", add: "_imap._tcp.example.org SRV 20 1 143 second.example.net"},
+		{name: "no SRV", remove: []string{"_imap._tcp.example.org", "_imaps._tcp.example.org", "_sieve._tcp.example.org"}},
 		{name: "nothing wrong"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -176,6 +181,25 @@ func TestFindings(t *testing.T) {
 				t.Errorf("findings: %+v", findings)
 			}
 		})
+	}
+}
+
+// TestSRVToWhatIsOffIsFound: a port here on which nobody listens.
+func TestSRVToWhatIsOffIsFound(t *testing.T) {
+	d := domain(testKey(t))
+	zone := good(d)
+	d.ManageSieve, d.IMAP = 0, 0
+	f, err := dns.NewFake(zone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Remove("_imap._tcp.example.org")
+	if err := f.Add("_imap._tcp.example.org SRV 0 1 143 imap.example.net"); err != nil { // somebody else's
+		t.Fatal(err)
+	}
+	findings := d.Check(context.Background(), f.Resolver(), noFetch)
+	if len(findings) != 1 || findings[0].About != "SRV" || !strings.Contains(findings[0].Text, "port 4190") || !strings.Contains(findings[0].Mend, "remove the record") {
+		t.Errorf("%+v", findings)
 	}
 }
 
