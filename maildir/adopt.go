@@ -161,6 +161,7 @@ func (sw *sweep) assign(f *folder) error {
 		bases = append(bases, base)
 	}
 	sortNames(bases)
+	pack(bases)
 	m.mu.Lock()
 	from := len(m.recs)
 	m.recs = slices.Grow(m.recs, len(bases))
@@ -176,6 +177,17 @@ func (sw *sweep) assign(f *folder) error {
 	}
 	clear(sw.stray)
 	return nil
+}
+
+// pack gives the names memory side by side, in their order, as those have that
+// come from the uidlist: a search compares the base of every message with the
+// cache, and waited for the memory of 100,000 scattered names longer than for
+// everything else.
+func pack(names []string) {
+	text := strings.Join(names, "")
+	for i, name := range names {
+		names[i], text = text[:len(name)], text[len(name):]
+	}
 }
 
 // addStray makes a record of a file that was found without a UID. m.mu is held.
