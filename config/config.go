@@ -168,7 +168,7 @@ func (c *Config) crossCheck() Problems {
 		checkDKIM(c.DKIM),
 		c.Queue.check(),
 		c.Relay.check(),
-		c.Aliases.check(c.Domains),
+		c.Aliases.check(c.Domains, c.User),
 		c.Inbound.check(),
 		c.Limits.check(),
 	)

@@ -52,8 +52,8 @@ func delimiter(s string) error {
 type LDA struct {
 	// DetailFolder delivers user+folder@domain into that folder.
 	DetailFolder bool
-	// Forward obeys users' ~/.forward.
-	Forward bool
+	// Forward obeys users' ~/.forward, and ForwardPipes what it pipes mail into.
+	Forward, ForwardPipes bool
 	// Autocreate and Autosubscribe make a folder that mailsrvd lda -m names.
 	Autocreate, Autosubscribe bool
 	// FullTempfail makes a full mailbox a passing failure.
@@ -65,7 +65,9 @@ func (s *LDA) section() section {
 		{name: "detail_folder", def: `false`, value: boolean(&s.DetailFolder),
 			doc: "Deliver mail for user+folder@domain into the folder of that name, where the user has one; else it goes to the INBOX."},
 		{name: "forward", def: `false`, value: boolean(&s.Forward),
-			doc: "Obey ~/.forward as Sendmail and Postfix do: addresses that a user's mail goes to in place of him, on one or more lines; his own name, or \\name, keeps a copy. Commands and files are refused. Sieve's redirect does the same."},
+			doc: "Obey ~/.forward as Sendmail and Postfix do: addresses that a user's mail goes to in place of him, on one or more lines; his own name, or \\name, keeps a copy. Files are refused. Sieve's redirect does the same."},
+		{name: "forward_pipes", def: `false`, value: boolean(&s.ForwardPipes),
+			doc: "Let ~/.forward also pipe mail into programs (|/usr/bin/procmail), those that pipe_programs of [aliases] names; they run as the user himself. Without this, mail to who has such a line is kept, and the log says why."},
 		{name: "mailbox_autocreate", def: `false`, value: boolean(&s.Autocreate),
 			doc: "Make the folder that -m names when it does not exist; else the message goes to the INBOX."},
 		{name: "mailbox_autosubscribe", def: `false`, value: boolean(&s.Autosubscribe),

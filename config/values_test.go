@@ -61,6 +61,7 @@ forward = true
 mailbox_autocreate = true
 mailbox_autosubscribe = true
 quota_full_tempfail = true
+forward_pipes = true
 [quota]
 storage = "2GiB"
 messages = 5000
@@ -147,6 +148,9 @@ resolver = "127.0.0.1:53"
 [aliases]
 file = "al"
 allow_include = true
+pipe_programs = ["/bin/x", "/bin/y"]
+pipe_user = "piper"
+pipe_timeout = "30s"
 [[aliases.domain]]
 domain = "second.example"
 file = "al2"
@@ -218,7 +222,7 @@ format = "json"
 		{fmt.Sprintf("%v %s %s", c.ACMENames(), c.ACME.Email, c.ACME.CAFile), "[mx.example.org] a@example.org /e/ca"}, {c.ACMEDir(), "/s/acme"},
 		{c.Auth, Auth{Backend: "passwd-file", PAM: PAM{"svc"}, PasswdFile: PasswdFile{"/e/pw"}}},
 		{c.Mail, Mail{"/var/mail/%u", "g", 1 << 20, 500, "-"}},
-		{c.LDA, LDA{true, true, true, true, true}},
+		{c.LDA, LDA{true, true, true, true, true, true}},
 		{c.Quota, Quota{2 << 30, 5000, 80}},
 		{fmt.Sprint(c.Sieve), "{false [/e/b.sieve] [/e/a.sieve] /e/d.sieve /e/g 7}"},
 		{c.Index, Index{false, false, 2 << 30, 7 * time.Minute, 12_000_000}}, {c.Index.IdleMessages(), 100_000},
@@ -232,7 +236,7 @@ format = "json"
 		{c.TLSReports, TLSReports{true, "Example Ltd", "tls@example.org"}},
 		{c.DMARC, DMARCReports{true, "Example Ltd", "dmarc@example.org"}}, {c.DMARCOrganization() + " " + c.DMARCContact(), "Example Ltd dmarc@example.org"},
 		{c.DNS.Resolver, "127.0.0.1:53"},
-		{fmt.Sprint(c.Aliases), "{/e/al true [{second.example /e/al2}]}"},
+		{fmt.Sprint(c.Aliases), "{/e/al true [/bin/x /bin/y] piper 30s [{second.example /e/al2}]}"},
 		{fmt.Sprint(c.Inbound), "{off off off off [lists.example] auth.example [{av rspamd /run/f.sock 9s 2097152 accept true}]}"},
 		{fmt.Sprint(c.Client), "{reject reject 4s 3 6 [{bl.example 2 map[127.0.0.2:5]}] {true 7m0s [192.0.2.0/24] [friend.example]}}"},
 		{fmt.Sprint(c.Limits), "{10 5 6 8 11 12 40s 7 13 14 2h0m0s 3s 200 [10.0.0.0/8 2001:db8::1/128]}"},

@@ -41,6 +41,8 @@ type Options struct {
 	Aliases []AliasFile
 	// AllowInclude lets aliases include other files (:include:/path).
 	AllowInclude bool
+	// Programs are those that aliases may pipe mail into (|/path); nil is none.
+	Programs *Programs
 	// RecipientDelimiter holds the characters that end a user name in a local
 	// part and begin its detail (RFC 5233), usually "+"; empty means no details.
 	RecipientDelimiter string
@@ -106,6 +108,9 @@ func (o Options) Check(ctx context.Context) error {
 	if _, err := newFilters(o.Sieve); err != nil {
 		problems = append(problems, fmt.Errorf("Sieve: %w", err))
 	}
+	for _, err := range o.Programs.check() {
+		problem("Programs: %w", err)
+	}
 	table := loadAliases(ctx, o)
 	for _, p := range table.problems {
 		problems = append(problems, p)
@@ -122,6 +127,7 @@ type Agent struct {
 	o       Options
 	domains domains
 	filters *filters // nil without Sieve
+	runner  *runner  // nil without Programs
 	aliases atomic.Pointer[aliasTable]
 	metrics metrics
 }
@@ -139,6 +145,9 @@ func New(o Options) (*Agent, error) {
 	}
 	var err error
 	if a.filters, err = newFilters(o.Sieve); err != nil {
+		return nil, err
+	}
+	if a.runner, err = newRunner(o.Programs); err != nil {
 		return nil, err
 	}
 	if a.metrics, err = newMetrics(o.Registerer); err != nil {

@@ -12,10 +12,12 @@ package lda
 //	info@svc.plus: carol        # for one domain only
 //	@svc.plus:  alice           # whoever has neither alias nor account there
 //	*:          alice           # the same for every local domain
+//	tickets:    |/usr/local/bin/ticket --new    # if the configuration allows it
+//	both:       "|/usr/local/bin/ticket", alice # quotes, since more follows
 //
-// In the file of one domain every name is of that domain. What Sendmail runs
-// or writes (|command, /file) is refused: such mail would be handled with
-// rights that the daemon does not have.
+// In the file of one domain every name is of that domain. Files that Sendmail
+// writes (/file) are refused: such mail would be handled with rights that the
+// daemon does not have.
 
 import (
 	"fmt"
@@ -78,22 +80,41 @@ const (
 	toNothing
 	// toInclude is a file with more targets.
 	toInclude
+	// toProgram is a command that gets the mail on its standard input.
+	toProgram
 )
 
 // target is one of the right-hand sides of an entry.
 type target struct {
 	kind targetKind
-	// local is the name or local part, or the path of an included file.
+	// local is the name or local part, the path of an included file, or a command.
 	local string
 	// domain is empty for a bare name, else as written.
 	domain string
 }
 
+// String gives the target as a file could have it.
+func (t target) String() string {
+	switch t.kind {
+	case toNothing:
+		return "/dev/null"
+	case toUser:
+		return `\` + joinAddress(t.local, "")
+	case toInclude:
+		return ":include:" + t.local
+	case toProgram:
+		return "|" + t.local
+	}
+	return joinAddress(t.local, t.domain)
+}
+
 // aliasParser collects the entries and problems of one file.
 type aliasParser struct {
-	file    string
-	domain  string // of a file for one domain
-	entries []*aliasEntry
+	file   string
+	domain string // of a file for one domain
+	// programs are those that may be run; nil is none.
+	programs *Programs
+	entries  []*aliasEntry
 	// problems are all mistakes found, in the order of lines.
 	problems []*Problem
 }
@@ -203,6 +224,9 @@ func (p *aliasParser) parseLine(l logicalLine) {
 	}
 	for _, item := range splitTargets(rest) {
 		t, err := parseTarget(item)
+		if err == nil && t.kind == toProgram {
+			err = p.programs.mayRun(t.local)
+		}
 		if err != nil {
 			p.problem(l.number, "alias %s: %v", e, err)
 			continue
@@ -260,8 +284,7 @@ func (p *aliasParser) setKey(e *aliasEntry, key string) error {
 }
 
 // splitTargets splits at commas that are neither in quotes nor in angle
-// brackets. A command takes the rest of the line, so that its commas do not
-// make more problems.
+// brackets. A command that has no quotes around it takes the rest of the line.
 func splitTargets(s string) []string {
 	var items []string
 	start, quoted, angle := 0, false, false
@@ -299,7 +322,7 @@ func parseTarget(item string) (target, error) {
 	}
 	switch {
 	case strings.HasPrefix(text, "|"):
-		return target{}, fmt.Errorf("commands are not run (%s); let the program fetch its mail by IMAP, or give it an account and a Sieve script", text)
+		return parseProgram(item, text)
 	case text == "/dev/null":
 		return target{kind: toNothing}, nil
 	case strings.HasPrefix(text, "/"):
@@ -324,6 +347,19 @@ func parseTarget(item string) (target, error) {
 		return target{}, fmt.Errorf("%s has no local part", item)
 	}
 	return target{local: local, domain: domain}, nil
+}
+
+// parseProgram reads a command. Without quotes around it nobody knows whether a
+// comma ends it, as it does in Postfix, or is of it, as it is in Sendmail.
+func parseProgram(item, text string) (target, error) {
+	if item == text && strings.ContainsRune(item, ',') && !strings.HasPrefix(item, `|"`) {
+		return target{}, fmt.Errorf(`write a command with a comma in quotes ("|..."), and what follows it after them (%s)`, text)
+	}
+	command, err := commandText(text[1:])
+	if err != nil {
+		return target{}, fmt.Errorf("%s: %w", text, err)
+	}
+	return target{kind: toProgram, local: command}, nil
 }
 
 func parseInclude(path string) (target, error) {

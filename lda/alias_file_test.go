@@ -24,6 +24,8 @@ func show(entries []*aliasEntry) string {
 				to = append(to, "USER "+t.local)
 			case toInclude:
 				to = append(to, "INCLUDE "+t.local)
+			case toProgram:
+				to = append(to, "RUN "+t.local)
 			default:
 				to = append(to, joinAddress(t.local, t.domain))
 			}
@@ -66,9 +68,13 @@ func TestParseAliases(t *testing.T) {
 		{"plus", "a+b: c+d\n", "a+b=c+d"},
 		{"empty items", "a: ,b,,c,\n", "a=b,c"},
 		{"backslash in quotes", `"a\"b": c` + "\n", `a"b=c`},
+		{"program", "a: |/bin/x\n", "a=RUN /bin/x"},
+		{"program with arguments", "a: b, | /bin/x -o  'y z' # me\n", "a=b,RUN /bin/x -o  'y z'"},
+		{"program in quotes", `a: "|/bin/x y, z", b` + "\n", "a=RUN /bin/x y, z,b"},
+		{"Sendmail's quotes", `a: |"/bin/x y, z"` + "\n", "a=RUN /bin/x y, z"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := &aliasParser{file: "f"}
+			p := &aliasParser{file: "f", programs: &Programs{Allowed: []string{"/bin/x"}}}
 			p.parse(c.in)
 			for _, problem := range p.problems {
 				t.Error(problem)
@@ -91,8 +97,15 @@ func TestParseAliasesReportsEveryProblem(t *testing.T) {
 		{"nothing behind", "a:\n", 1, "leads nowhere"},
 		{"only a comment behind", "a: # b\n", 1, "leads nowhere"},
 		{"nothing to continue", "  a: b\n", 1, "continues nothing"},
-		{"command", "a: b\nm: |/usr/bin/procmail -d x, y\n", 2, "commands are not run (|/usr/bin/procmail -d x, y)"},
-		{"command in quotes", `m: b, "|/usr/bin/vacation jane"` + "\n", 1, "commands are not run"},
+		{"command", "a: b\nm: |/usr/bin/procmail -d x\n", 2, "alias m: the program /usr/bin/procmail is not run, since pipe_programs of [aliases] does not name it; add it there"},
+		{"command in quotes", `m: b, "|/usr/bin/vacation jane"` + "\n", 1, "pipe_programs of [aliases] does not name it"},
+		{"a program beside the allowed one", "m: |/bin/x/../sh\n", 1, "not the whole path"},
+		{"a relative program", "m: |x\n", 1, "x is not the whole path of a program"},
+		{"no program", "m: |\n", 1, "no program after the |"},
+		{"a comma that nobody understands", "m: |/bin/x y, z\n", 1, `in quotes ("|...")`},
+		{"shell", "m: \"|/bin/x || exit 75\"\n", 1, "no shell is run"},
+		{"variable of a shell", "m: |/bin/x $SENDER\n", 1, "no shell is run"},
+		{"open quote in a command", "m: \"|/bin/x 'y\"\n", 1, "does not end"},
 		{"file", "m: /var/mail/archive\n", 1, "not written to files (/var/mail/archive)"},
 		{"relative include", "m: :include:list\n", 1, "not an absolute path"},
 		{"Exim's words", "m: :blackhole:\n", 1, ":blackhole: is not known here"},
@@ -108,7 +121,7 @@ func TestParseAliasesReportsEveryProblem(t *testing.T) {
 		{"after a continuation", "a: b,\n c\nd e\n", 3, "no "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := &aliasParser{file: "f"}
+			p := &aliasParser{file: "f", programs: &Programs{Allowed: []string{"/bin/x"}}}
 			p.parse(c.in)
 			if len(p.problems) != 1 {
 				t.Fatalf("problems: %v", p.problems)
@@ -222,8 +235,8 @@ func TestLoadAliasesReportsUnreadableFiles(t *testing.T) {
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	nested := write(t, "nested", ":include:/x\n|cmd\nok\n")
-	o := Options{AllowInclude: true, Aliases: []AliasFile{
+	nested := write(t, "nested", ":include:/x\n|/bin/x\nok\n")
+	o := Options{AllowInclude: true, Programs: &Programs{Allowed: []string{"/bin/x"}}, Aliases: []AliasFile{
 		{Path: filepath.Join(dir, "none")},
 		{Path: fifo}, // must not wait for a writer
 		{Path: dir, Optional: true},
@@ -235,7 +248,7 @@ func TestLoadAliasesReportsUnreadableFiles(t *testing.T) {
 	}
 	text := strings.Join(all, "\n")
 	for _, want := range []string{"none: open ", "fifo is not a regular file", dir + " is not a regular file", "alias a: open ",
-		nested + ":1: an included file cannot include another", nested + ":2: commands are not run"} {
+		nested + ":1: an included file cannot include another", nested + ":2: an included file cannot name programs"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}
@@ -264,17 +277,22 @@ root: alice
 }
 
 func FuzzAliases(f *testing.F) {
-	for _, s := range []string{"a: b\n", "\"a b\": \"c d\"@e, \\f\n g\n", "*: /dev/null # x", ":", "a:|x, y", "a: <b", "\"a\\", "\ufeffa: b\r\n", "a: :include:/x", "@x: y", "a:\"b\"@\"c\""} {
+	for _, s := range []string{"a: b\n", "\"a b\": \"c d\"@e, \\f\n g\n", "*: /dev/null # x", ":", "a:|x, y", "a: \"|/bin/x 'y\", b", "a: <b", "\"a\\", "\ufeffa: b\r\n", "a: :include:/x", "@x: y", "a:\"b\"@\"c\""} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
-		p := &aliasParser{file: "f"}
+		p := &aliasParser{file: "f", programs: &Programs{Allowed: []string{"/bin/x"}}}
 		p.parse(in)
 		for _, e := range p.entries {
 			if e.name == "" || len(e.targets) == 0 && len(p.problems) == 0 {
 				t.Errorf("entry %+v", e)
 			}
 			for _, to := range e.targets {
+				if to.kind == toProgram {
+					if words, err := commandWords(to.local); err != nil || words[0] != "/bin/x" {
+						t.Errorf("%q may run: %q, %v", to.local, words, err)
+					}
+				}
 				if to.kind != toAddress {
 					continue
 				}

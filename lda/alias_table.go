@@ -27,6 +27,8 @@ type aliasTable struct {
 	domains map[string]map[string]*aliasEntry
 	// includes holds the targets of the included files, by path.
 	includes map[string][]target
+	// programs are those that aliases may run; nil is none.
+	programs *Programs
 	// delimiters are those between name and detail.
 	delimiters string
 	// problems are all mistakes found.
@@ -44,6 +46,7 @@ func loadAliases(ctx context.Context, o Options) *aliasTable {
 		domains:    map[string]map[string]*aliasEntry{},
 		includes:   map[string][]target{},
 		delimiters: o.RecipientDelimiter,
+		programs:   o.Programs,
 	}
 	for _, f := range o.Aliases {
 		if ctx.Err() != nil {
@@ -69,7 +72,7 @@ func (t *aliasTable) load(f AliasFile) {
 		t.problems = append(t.problems, &Problem{File: f.Path, Text: err.Error()})
 		return
 	}
-	p := &aliasParser{file: f.Path}
+	p := &aliasParser{file: f.Path, programs: t.programs}
 	if f.Domain != "" {
 		p.domain = canonicalDomain(f.Domain)
 	}
@@ -174,8 +177,12 @@ func (t *aliasTable) readInclude(e *aliasEntry, path string) []target {
 		number++
 		for _, item := range splitTargets(cutComment(strings.TrimRight(line, "\r\n"))) {
 			to, err := parseTarget(item)
-			if err == nil && to.kind == toInclude {
+			switch {
+			case err != nil:
+			case to.kind == toInclude:
 				err = errors.New("an included file cannot include another")
+			case to.kind == toProgram:
+				err = errors.New("an included file cannot name programs, since others may write it; name them in the alias file")
 			}
 			if err != nil {
 				t.problems = append(t.problems, &Problem{path, number, err.Error()})

@@ -286,7 +286,7 @@ func (r *run) message(stdin io.Reader) (*message.Content, error) {
 func (r *run) direct(acct auth.Account) func(*message.Content) error {
 	return func(c *message.Content) error {
 		o := r.opts.Agent
-		o.Aliases = nil
+		o.Aliases = nil // and with them whom programs run as; ~/.forward's are his own
 		agent, err := New(o)
 		if err != nil {
 			return tempFail("%w", err)

@@ -21,15 +21,15 @@ import (
 // inbox is the folder that every account has.
 const inbox = "INBOX"
 
-// Deliver brings one message to local accounts, several at a time. The result
+// Deliver brings one message to local accounts and programs, several at a time. The result
 // has one error per element of to: nil when the message is durable there, else
 // a *status.Error. Return-Path and Delivered-To are put on top of what is
 // stored. An account that occurs more than once with the same detail gets the
-// message once, with all its addresses.
+// message once, with all its addresses; a program runs for each address.
 //
 // 550 5.1.1 is an account that is gone, 552 5.2.2 one that is full, 554 5.4.6
-// a message that was delivered to the same address before; all else is
-// temporary.
+// a message that was delivered to the same address before. What a program's end
+// means, programStatus says. All else is temporary.
 func (a *Agent) Deliver(ctx context.Context, env message.Envelope, c *message.Content, to []message.Local) []error {
 	errs := make([]error, len(to))
 	facts, err := contentFacts(c)
@@ -59,24 +59,24 @@ func (a *Agent) Deliver(ctx context.Context, env message.Envelope, c *message.Co
 	return errs
 }
 
-// batch is what one account gets: one message for one or more addresses.
+// batch is what one account gets: one message for one or more addresses. Without a
+// user it is what a program gets, for one address.
 type batch struct {
 	user, detail string
+	program      string
 	addresses    []string
 	indexes      []int // in the list of recipients
 }
 
-// batches groups recipients by account and detail, in their order.
+// batches groups recipients by place, in their order.
 func batches(to []message.Local) []*batch {
-	type key struct{ user, detail string }
-	found := map[key]*batch{}
+	found := map[message.Local]*batch{}
 	var all []*batch
 	for i, l := range to {
-		k := key{l.User, l.Detail}
-		b := found[k]
+		b := found[l.Place()]
 		if b == nil {
-			b = &batch{user: l.User, detail: l.Detail}
-			found[k] = b
+			b = &batch{user: l.User, detail: l.Detail, program: l.Program}
+			found[l.Place()] = b
 			all = append(all, b)
 		}
 		b.addresses = append(b.addresses, l.Address)
@@ -85,8 +85,13 @@ func batches(to []message.Local) []*batch {
 	return all
 }
 
-// deliverBatch delivers to one account. The error is nil or a *status.Error.
+// deliverBatch delivers to one account or program. The error is nil or a
+// *status.Error.
 func (a *Agent) deliverBatch(ctx context.Context, env message.Envelope, c *message.Content, facts headerFacts, b *batch) error {
+	if b.program != "" {
+		attrs := []any{"trace", env.Trace, "program", b.program, "from", env.ReversePath, "to", b.addresses}
+		return a.counted(ctx, facts, attrs, func() (string, error) { return a.pipe(ctx, env, c, facts, b) })
+	}
 	attrs := []any{"trace", env.Trace, "user", b.user, "from", env.ReversePath, "to", b.addresses}
 	return a.counted(ctx, facts, attrs, func() (string, error) { return a.deliverTo(ctx, env, c, facts, b) })
 }
@@ -188,20 +193,29 @@ var systemFlags = map[string]maildir.Flags{
 	`\seen`: maildir.Seen, `\answered`: maildir.Answered, `\flagged`: maildir.Flagged, `\deleted`: maildir.Deleted, `\draft`: maildir.Draft,
 }
 
-// discarded is in the place of a folder's name, where no name has a NUL.
-const discarded = "\x00"
+// discarded is in the place of a folder's name, where no name has a NUL; piped
+// stands there before the path of a program.
+const (
+	discarded = "\x00"
+	piped     = "\x00|"
+)
 
-// fate is what the log says of the result of save.
+// fate is what the log says of the result of save or pipe.
 func fate(folder string) string {
 	if folder == discarded {
 		return "discarded by a filter"
+	}
+	if path, ok := strings.CutPrefix(folder, piped); ok {
+		return "piped mail into " + path
 	}
 	return "saved mail to " + folder
 }
 
 // save does the last three steps of a delivery: filter, folder, durable file. It
-// returns where the message went, as the log names it: folders, and addresses that
-// it was redirected to; discarded if a filter has thrown it away.
+// returns where the message went, as the log names it: folders, addresses that it
+// was redirected to, and programs; discarded if a filter has thrown it away.
+// Programs come first: what one of them refuses is stored nowhere, and what one
+// puts off is not stored twice.
 func (a *Agent) save(ctx context.Context, d delivery) (string, error) {
 	store := a.store(d.account)
 	v := a.judge(ctx, store, d)
@@ -209,6 +223,14 @@ func (a *Agent) save(ctx context.Context, d delivery) (string, error) {
 		return "", v.refuse
 	}
 	a.mayRedirect(ctx, store, d, &v)
+	var ran []string
+	for _, command := range v.programs {
+		path, err := a.pipeForward(ctx, d, command)
+		if err != nil {
+			return "", err
+		}
+		ran = append(ran, "|"+path)
+	}
 	var saved []string
 	for _, p := range v.places {
 		c := d.content
@@ -235,7 +257,7 @@ func (a *Agent) save(ctx context.Context, d delivery) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if saved = append(saved, sent...); len(saved) == 0 {
+	if saved = slices.Concat(saved, sent, ran); len(saved) == 0 {
 		return discarded, nil
 	}
 	return strings.Join(saved, ", "), nil

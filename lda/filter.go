@@ -97,6 +97,7 @@ type verdict struct {
 	answers   []*sieve.Vacation
 	remember  []sieve.Memory
 	refuse    *status.Error // nothing else happens
+	programs  []string // commands
 }
 
 // judge decides where a message goes. A user's Sieve script has its say before the
@@ -114,11 +115,11 @@ func (a *Agent) judge(ctx context.Context, store *maildir.Store, d delivery) ver
 	case err != nil:
 		a.complain(ctx, d, err)
 	case f != nil && !f.keep:
-		return verdict{redirects: f.to}
+		return verdict{redirects: f.to, programs: f.programs}
 	}
 	v := a.judgeByScripts(ctx, store, d, plain)
 	if f != nil && v.refuse == nil {
-		v.redirects = append(f.to, v.redirects...)
+		v.redirects, v.programs = append(f.to, v.redirects...), f.programs
 	}
 	return v
 }

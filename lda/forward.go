@@ -17,13 +17,15 @@ import (
 
 // forwardFile is where a user says to whom his mail goes instead (Sendmail's and
 // Postfix's ~/.forward): targets as in an alias file, on one or more lines. His own
-// name, or a name with a backslash, keeps a copy. Commands and files are refused.
+// name, or a name with a backslash, keeps a copy. Programs run as he himself, if the
+// configuration allows that; files are refused.
 const forwardFile = ".forward"
 
 // forwarding is what a user's file says.
 type forwarding struct {
-	to   []*sieve.Redirect
-	keep bool
+	to       []*sieve.Redirect
+	programs []string
+	keep     bool
 }
 
 // forwards reads the user's file; nil without one.
@@ -47,7 +49,16 @@ func (a *Agent) forwards(ctx context.Context, d delivery) (*forwarding, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	return a.parseForward(d.account.Name, string(text))
+	f, err := a.parseForward(d.account.Name, string(text))
+	if f == nil || err != nil {
+		return nil, err
+	}
+	for _, command := range f.programs {
+		if err := a.mayPipe(d.account, command); err != nil {
+			return nil, fmt.Errorf("~/.forward: |%s: %w", command, err)
+		}
+	}
+	return f, nil
 }
 
 // parseForward reads the content of a file.
@@ -70,6 +81,8 @@ func (a *Agent) parseForward(user, text string) (*forwarding, error) {
 			case to.kind == toInclude:
 				return nil, errors.New("~/.forward may not include other files")
 			case to.kind == toNothing:
+			case to.kind == toProgram:
+				f.programs = append(f.programs, to.local)
 			case to.kind == toUser, strings.EqualFold(to.local, user) && (to.domain == "" || a.domains.local(canonicalDomain(to.domain))):
 				f.keep = true
 			case to.domain == "":

@@ -17,12 +17,17 @@ import (
 	"svc.plus/mailsrvd/auth"
 	"svc.plus/mailsrvd/internal/asuser"
 	"svc.plus/mailsrvd/internal/message"
+	"svc.plus/mailsrvd/internal/program"
 	"svc.plus/mailsrvd/maildir"
 )
 
 // TestMain lets the test binary be the command itself, for the tests that need
 // a process of its own.
 func TestMain(m *testing.M) {
+	if program.IsHelper() {
+		program.Help()
+		os.Exit(0)
+	}
 	if os.Getenv("LDA_TEST_COMMAND") != "" {
 		os.Exit(commandMain())
 	}

@@ -54,7 +54,7 @@ func newDomains(o Options) domains {
 // the first domain is meant.
 func (d domains) local(domain string) bool { return domain == "" || d.names[domain] }
 
-// Route tells where an address leads: local accounts, remote addresses, or
+// Route tells where an address leads: local accounts, programs, remote addresses, or
 // nowhere at all (Route.Discard) when an alias throws its mail away. An address
 // in a domain that is not ours leads to itself, as the only Remote; whether the
 // client may send there is for the caller to say. The domain and the local part
@@ -220,7 +220,7 @@ func (x *expansion) alias(e *aliasEntry, domain string, at step) error {
 		err := x.target(to, domain, at)
 		if errors.Is(err, errNobody) {
 			missing++
-			x.o.Logger.WarnContext(x.ctx, "alias names nobody", "alias", e.String(), "file", fmt.Sprintf("%s:%d", e.file, e.line), "to", joinAddress(to.local, to.domain))
+			x.o.Logger.WarnContext(x.ctx, "alias names nobody", "alias", e.String(), "file", fmt.Sprintf("%s:%d", e.file, e.line), "to", to.String())
 			continue
 		}
 		if err != nil {
@@ -242,6 +242,8 @@ func (x *expansion) target(to target, domain string, at step) error {
 	case toUser:
 		at.user = true
 		return x.name(to.local, domain, at)
+	case toProgram:
+		return x.program(to.local, at)
 	}
 	if to.domain == "" {
 		return x.name(to.local, domain, at)
@@ -256,6 +258,28 @@ func (x *expansion) target(to target, domain string, at step) error {
 	return x.remote(joinAddress(to.local, to.domain))
 }
 
+// program notes a program once.
+func (x *expansion) program(command string, at step) error {
+	for _, l := range x.route.Local {
+		if l.Program == command {
+			return nil
+		}
+	}
+	if err := x.room(); err != nil {
+		return err
+	}
+	x.route.Local = append(x.route.Local, message.Local{Program: command, Address: x.address, Detail: at.detail})
+	return nil
+}
+
+// room is nil while an address leads to no more than it may.
+func (x *expansion) room() error {
+	if len(x.route.Remote)+len(x.route.Local) >= x.o.MaxTargets {
+		return status.New(451, 4, 3, "Address leads to too many others")
+	}
+	return nil
+}
+
 // remote notes a remote address once.
 func (x *expansion) remote(address string) error {
 	for _, r := range x.route.Remote {
@@ -263,8 +287,8 @@ func (x *expansion) remote(address string) error {
 			return nil
 		}
 	}
-	if len(x.route.Remote)+len(x.route.Local) >= x.o.MaxTargets {
-		return status.New(451, 4, 3, "Address leads to too many others")
+	if err := x.room(); err != nil {
+		return err
 	}
 	x.route.Remote = append(x.route.Remote, address)
 	return nil
@@ -324,7 +348,7 @@ func checkTargets(ctx context.Context, o Options, table *aliasTable) []error {
 			} else if err == nil || errors.As(err, new(*status.Error)) && !status.IsTemporary(err) {
 				continue
 			}
-			problems = append(problems, &Problem{e.file, e.line, fmt.Sprintf("alias %s: %s: %v", e, joinAddress(to.local, to.domain), err)})
+			problems = append(problems, &Problem{e.file, e.line, fmt.Sprintf("alias %s: %s: %v", e, to, err)})
 		}
 	}
 	return append(problems, checkPostmaster(ctx, a, table)...)

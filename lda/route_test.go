@@ -91,6 +91,9 @@ func showRoute(r message.Route) string {
 	var words []string
 	for _, l := range r.Local {
 		w := l.User
+		if l.Program != "" {
+			w = "|" + l.Program
+		}
 		if l.Detail != "" {
 			w += "(" + l.Detail + ")"
 		}
@@ -337,7 +340,7 @@ func TestCheckListsAllProblems(t *testing.T) {
 		"/nonexistent: open ",
 		":3: aliases lead in a circle: a -> b -> a",
 		":4: alias lost: nobody-here: there is neither such a user nor such an alias",
-		":5: alias m: commands are not run",
+		":5: alias m: |x: x is not the whole path of a program",
 		":6: alias broken2: broken: 451",
 		`mail for postmaster@example.org reaches nobody with Postmaster "gone": 451`,
 	} {

@@ -11,7 +11,7 @@ import (
 	"svc.plus/mailsrvd/internal/status"
 )
 
-// plan is where a message goes: every local mailbox once, even if several
+// plan is where a message goes: every local place once, even if several
 // recipients lead to it.
 type plan struct {
 	locals []message.Local
@@ -24,11 +24,10 @@ func (tx *transaction) plan() plan {
 	index := make(map[message.Local]int)
 	for i, r := range tx.recipients {
 		for _, l := range r.route.Local {
-			key := message.Local{User: l.User, Detail: l.Detail}
-			n, known := index[key]
+			n, known := index[l.Place()]
 			if !known {
 				n = len(p.locals)
-				index[key] = n
+				index[l.Place()] = n
 				p.locals = append(p.locals, l)
 			}
 			p.of[i] = append(p.of[i], n)
@@ -53,17 +52,22 @@ func (r recipient) forwarded(address string) message.Recipient {
 	return to
 }
 
-// deferred is the recipient by which the queue reaches this one mailbox later,
+// deferred is the recipient by which the queue reaches this one place later,
 // and not others of the same alias again.
 func (s *Server) deferred(r recipient, l message.Local) message.Recipient {
 	if len(r.route.Local) == 1 && len(r.route.Remote) == 0 {
 		return r.Recipient
 	}
-	address := l.User
-	if !strings.Contains(address, "@") && len(s.o.Domains) > 0 {
-		address = quoteLocal(address) + "@" + s.o.Domains[0]
+	to := r.Recipient
+	if l.Program == "" {
+		address := l.User
+		if !strings.Contains(address, "@") && len(s.o.Domains) > 0 {
+			address = quoteLocal(address) + "@" + s.o.Domains[0]
+		}
+		to = r.forwarded(address)
 	}
-	return r.forwarded(address)
+	to.Local = &l
+	return to
 }
 
 // hand passes a received message on; nil means that it is safe. One reply

@@ -84,6 +84,10 @@ func TestSeveralRecipients(t *testing.T) {
 			map[string]error{"bob": later}, nil, []string{ok}, "alice", "bob@here.test", ""},
 		"all mailboxes of an alias fail": {MX, []string{"<list@here.test>"},
 			map[string]error{"alice": later, "bob": later}, nil, []string{"451 4.2.0 Mailbox is busy"}, "", "", ""},
+		"a program of an alias fails: only it is queued": {MX, []string{"<tickets@here.test>"},
+			map[string]error{"/bin/ticket": later}, nil, []string{ok}, "alice", "tickets@here.test", ""},
+		"a program runs for each address": {MX, []string{"<tickets@here.test>", "<tickets@also.test>"},
+			nil, nil, []string{ok}, "/bin/ticket /bin/ticket alice", "", ""},
 		"our user's failure is told": {Submission, []string{"<bob@here.test>", "<x@there.test>"},
 			map[string]error{"bob": never}, nil, []string{ok}, "", "x@there.test", "bob@here.test"},
 		"our user's mail waits": {Submission, []string{"<bob@here.test>"},
@@ -117,6 +121,26 @@ func TestSeveralRecipients(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestQueuedPartOfAnAliasIsThatPartAlone: what an attempt later is for, whatever
+// the address leads to by then.
+func TestQueuedPartOfAnAliasIsThatPartAlone(t *testing.T) {
+	for place, c := range map[string]struct {
+		address string
+		want    message.Local
+	}{
+		"bob":         {"list@here.test", message.Local{User: "bob", Address: "list@here.test"}},
+		"/bin/ticket": {"tickets@here.test", message.Local{Program: "/bin/ticket", Address: "tickets@here.test"}},
+	} {
+		h := build(t, MX, nil)
+		h.local = map[string]error{place: later}
+		send(t, h, []string{"<" + c.address + ">"}, "Subject: x", "250…")
+		_, queued, _ := h.mail()
+		if len(queued) != 1 || len(queued[0].env.Recipients) != 1 || queued[0].env.Recipients[0].Local == nil || *queued[0].env.Recipients[0].Local != c.want {
+			t.Errorf("%s: %+v", place, queued)
+		}
 	}
 }
 

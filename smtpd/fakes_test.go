@@ -203,6 +203,8 @@ func (h *house) Route(_ context.Context, address string) (message.Route, error) 
 		return at("alice", "bob"), nil
 	case "forward":
 		return message.Route{Remote: []string{"bob@there.test"}}, nil
+	case "tickets":
+		return message.Route{Local: append(at("alice").Local, message.Local{Program: "/bin/ticket", Address: address})}, nil
 	case "both":
 		return message.Route{Local: at("bob").Local, Remote: []string{"bob@there.test"}}, nil
 	case "null":
@@ -227,9 +229,10 @@ func (h *house) Deliver(ctx context.Context, env message.Envelope, c *message.Co
 	var errs []error
 	d := delivery{env: env, text: text(c)}
 	for _, l := range to {
-		err := h.local[l.User]
+		name := l.User + l.Program
+		err := h.local[name]
 		if err == nil {
-			d.to = append(d.to, l.User)
+			d.to = append(d.to, name)
 		}
 		errs = append(errs, err)
 	}

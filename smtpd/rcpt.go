@@ -134,7 +134,7 @@ func (s *session) checkRoute(a address, route message.Route) error {
 // checkRoom refuses mail for an account that is full, before the message is
 // sent. Where several get it, that is for the delivery to find out.
 func (s *session) checkRoom(ctx context.Context, tx *transaction, route message.Route) error {
-	if s.server.o.Room == nil || len(route.Local) != 1 || len(route.Remote) > 0 {
+	if s.server.o.Room == nil || len(route.Local) != 1 || len(route.Remote) > 0 || route.Local[0].Program != "" {
 		return nil
 	}
 	return s.server.o.Room(ctx, route.Local[0], tx.size)

@@ -131,6 +131,9 @@ func (ck *checker) aliases(ctx context.Context) {
 		if strings.HasPrefix(e.Error(), "Sieve: ") {
 			key, mend = "sieve", "correct the script, then reload; mailsrvd sieve check reads it alone"
 		}
+		if strings.HasPrefix(e.Error(), "Programs: ") {
+			key, mend = "aliases.pipe_programs", "correct the path, the file or pipe_user"
+		}
 		if strings.Contains(e.Error(), "Postmaster") {
 			key, mend = "postmaster", "name a user of this server, or an address elsewhere"
 		}

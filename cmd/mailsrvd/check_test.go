@@ -126,6 +126,15 @@ func TestCheckFindsWhatTheConfigurationNames(t *testing.T) {
 			"auth.passwd_file.path", "passwd:1", "", false},
 		{"alias of nobody", func(t *testing.T, s *dev.Site) { edit(t, s.Dir+"/aliases", "both: alice", "both: nobody-here") }, "", "nobody-here", "line", false},
 		{"postmaster is nobody", func(t *testing.T, s *dev.Site) { edit(t, s.Config, `"alice"`, `"nobody-here"`) }, "postmaster", "nobody-here", "user of this server", false},
+		{"a program that is not allowed", func(t *testing.T, s *dev.Site) {
+			edit(t, s.Dir+"/aliases", "hostmaster: alice", "hostmaster: alice, \"|/usr/local/bin/ticket --new\"")
+		}, "", "the program /usr/local/bin/ticket is not run, since pipe_programs of [aliases] does not name it", "correct this line", false},
+		{"a program that is not there", func(t *testing.T, s *dev.Site) {
+			edit(t, s.Config, "[aliases]", "[aliases]\npipe_programs = \"/nowhere/ticket\"")
+		}, "aliases.pipe_programs", "/nowhere/ticket: no such file", "correct the path", false},
+		{"programs of nobody known", func(t *testing.T, s *dev.Site) {
+			edit(t, s.Config, "[aliases]", "[aliases]\npipe_programs = \"/bin/true\"\npipe_user = \"no-such-user-here\"")
+		}, "aliases.pipe_programs", "no-such-user-here", "pipe_user", false},
 		{"no PAM service", func(t *testing.T, s *dev.Site) {
 			edit(t, s.Config, `"alice"`, `"x@example.net"`) // neither user is known to PAM
 			edit(t, s.Dir+"/aliases", "hostmaster: alice\nboth: alice, bob\n", "")

@@ -15,6 +15,7 @@ import (
 
 	"svc.plus/mailsrvd/config"
 	"svc.plus/mailsrvd/internal/control"
+	"svc.plus/mailsrvd/internal/program"
 )
 
 // version is set by the linker (see the Makefile).
@@ -30,6 +31,10 @@ const (
 )
 
 func main() {
+	if program.IsHelper() {
+		program.Help()
+		os.Exit(0)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, stopSignals: stop}

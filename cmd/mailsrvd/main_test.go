@@ -8,10 +8,15 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"svc.plus/mailsrvd/internal/program"
 )
 
 // TestMain makes the test binary play mailsrvd under each of its names.
 func TestMain(m *testing.M) {
+	if program.IsHelper() { // before testscript, which does not know its name
+		main()
+	}
 	if os.Getenv("MAILSRVD_TEST_MAIN") != "" { // as a process of its own, for tests that need one
 		main()
 	}

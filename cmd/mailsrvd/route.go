@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/daemon"
+	"svc.plus/mailsrvd/config"
 	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/smtpd/relay"
 )
@@ -18,18 +19,29 @@ func (a *app) routeCommand() *cobra.Command {
 	var p printer
 	c := &cobra.Command{
 		Use:   "route DOMAIN|ADDRESS",
-		Short: "Show where mail for a domain would go, and how it would be secured",
+		Short: "Show where mail for a domain or an address would go, and how it would be secured",
 		Long: `route finds the mail exchangers of a domain as a delivery would, asks for the TLS
 policies that hold for them (DANE, MTA-STS, [relay] tls), connects to each of
 their addresses, starts TLS, checks the certificate, and says goodbye. It sends
 no message. Mail for a smarthost is shown so, too.
 
-Exit status: 0 at least one address would take mail; 1 none.`,
-		Example: "  mailsrvd route example.org\n  mailsrvd route ann@example.org --json",
+For an address in one of domains it shows where aliases and accounts lead it: to
+users, programs, addresses elsewhere, or nowhere, where an alias throws its mail
+away.
+
+Exit status: 0 at least one host would take mail, or the address leads somewhere;
+1 none.`,
+		Example: "  mailsrvd route example.org\n  mailsrvd route ann@example.org --json\n  mailsrvd route info@svc.plus",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			domain := args[0]
-			return a.runRoute(cmd.Context(), domain[strings.LastIndexByte(domain, '@')+1:], p)
+			cfg, err := a.config()
+			if err != nil {
+				return err
+			}
+			if ours(cfg, args[0]) {
+				return a.runRouteLocal(cmd.Context(), cfg, args[0], p)
+			}
+			return a.runRoute(cmd.Context(), cfg, args[0][strings.LastIndexByte(args[0], '@')+1:], p)
 		},
 	}
 	p.flag(c)
@@ -53,11 +65,7 @@ type hopReport struct {
 // routeTime bounds all connections together.
 const routeTime = 2 * time.Minute
 
-func (a *app) runRoute(ctx context.Context, domain string, p printer) error {
-	cfg, err := a.config()
-	if err != nil {
-		return err
-	}
+func (a *app) runRoute(ctx context.Context, cfg *config.Config, domain string, p printer) error {
 	r, err := daemon.Relay(cfg)
 	if err != nil {
 		return err

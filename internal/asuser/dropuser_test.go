@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"syscall"
 	"testing"
 )
 
@@ -18,7 +19,34 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	if who := os.Getenv("ASUSER_TEST_START"); who != "" {
+		if err := playStart(who); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(m.Run())
+}
+
+// playStart lets the test binary call Start: as a daemon with its capabilities, or
+// as somebody without any.
+func playStart(who string) error {
+	switch who {
+	case "daemon":
+		os.Setenv("ASUSER_TEST_START", "started")
+		return reexec(Target{Name: "test", UID: 20001, GID: 20002, Groups: []int{20003}}, "/proc/self/exe", os.Args, os.Environ())
+	case "nobody special":
+		if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(20002), syscall.Setuid(20001)); err != nil {
+			return err
+		}
+	}
+	cmd := exec.Command("/bin/cat", "/proc/self/status")
+	cmd.Stdout = os.Stdout
+	if err := Start(Owner{Name: "other", UID: 20011, GID: 20012}, cmd); err != nil {
+		return err
+	}
+	return cmd.Wait()
 }
 
 func TestReexecKeepsThreeCapabilitiesAndNothingElse(t *testing.T) {

@@ -63,6 +63,9 @@ type Recipient struct {
 	Notify []string `json:"notify,omitempty"`
 	// ORcpt is the original recipient, "rfc822;user@host", decoded from xtext.
 	ORcpt string `json:"orcpt,omitempty"`
+	// Local is set for what is left of a recipient that leads to several places:
+	// this one delivery, whatever Address leads to today.
+	Local *Local `json:"local,omitempty"`
 }
 
 // Route tells where one address leads: to local accounts, to remote addresses,
@@ -75,12 +78,24 @@ type Route struct {
 	Discard bool
 }
 
-// Local is one local delivery.
+// Local is one local delivery: to an account, or into a program.
 type Local struct {
-	// User is the login name of the account.
-	User string
+	// User is the login name of the account; empty for a program.
+	User string `json:"user,omitempty"`
+	// Program is the command that an alias pipes the mail into: its absolute path
+	// and arguments, as the alias has them.
+	Program string `json:"program,omitempty"`
 	// Address is the recipient address that led to it, for Delivered-To.
-	Address string
+	Address string `json:"address,omitempty"`
 	// Detail is the part after the plus sign (RFC 5233); empty if none.
-	Detail string
+	Detail string `json:"detail,omitempty"`
+}
+
+// Place is l without what does not tell one place from another: two addresses of
+// one mailbox are one delivery, while a program runs for each address.
+func (l Local) Place() Local {
+	if l.Program == "" {
+		l.Address = ""
+	}
+	return l
 }

@@ -2,6 +2,7 @@ package peertest
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/user"
@@ -16,6 +17,8 @@ import (
 type Postfix struct {
 	Dir      string
 	UID, GID int // as which mail is stored
+	// Log gets what Postfix logs beside the test's own log; nil is nobody.
+	Log io.Writer
 
 	t       testing.TB
 	program string
@@ -51,7 +54,8 @@ func NewPostfix(t testing.TB) *Postfix {
 // Start runs Postfix until the test ends. main is added to main.cf; each
 // listener is the beginning of a line of master.cf for smtpd with its options,
 // such as "127.0.0.1:2525" or "192.0.2.1:25 -o smtpd_tls_security_level=none".
-// Mail is stored by virtual(8).
+// Mail is stored by virtual(8), or by local(8) for domains that main puts into
+// mydestination.
 func (p *Postfix) Start(main string, listeners ...string) {
 	p.t.Helper()
 	main = fmt.Sprintf(`compatibility_level = 3.6
@@ -78,7 +82,7 @@ virtual_mailbox_limit = 0
 	for _, s := range []string{"pickup unix n - n 60 1 pickup", "cleanup unix n - n - 0 cleanup", "qmgr unix n - n 300 1 qmgr",
 		"tlsmgr unix - - n 1000? 1 tlsmgr", "rewrite unix - - n - - trivial-rewrite", "bounce unix - - n - 0 bounce",
 		"defer unix - - n - 0 bounce", "trace unix - - n - 0 bounce", "verify unix - - n - 1 verify", "flush unix n - n 1000? 0 flush",
-		"proxymap unix - - n - - proxymap", "virtual unix - n n - - virtual", "anvil unix - - n - 1 anvil", "scache unix - - n - 1 scache",
+		"proxymap unix - - n - - proxymap", "virtual unix - n n - - virtual", "local unix - n n - - local", "anvil unix - - n - 1 anvil", "scache unix - - n - 1 scache",
 		"error unix - - n - - error", "retry unix - - n - - error", "showq unix n - n - - showq", "smtp unix - - n - - smtp",
 		"postlog unix-dgram n - n - 1 postlogd"} {
 		master.WriteString(s + "\n")
@@ -88,7 +92,11 @@ virtual_mailbox_limit = 0
 		writeFile(p.t, filepath.Join(conf, name), []byte(text))
 	}
 	cmd := exec.Command(p.program, "-c", conf, "start-fg")
-	cmd.Stdout, cmd.Stderr = logWriter{p.t}, logWriter{p.t}
+	var log io.Writer = logWriter{p.t}
+	if p.Log != nil {
+		log = io.MultiWriter(log, p.Log)
+	}
+	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}

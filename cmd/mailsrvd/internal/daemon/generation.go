@@ -121,6 +121,9 @@ func LDAOptions(c *config.Config) lda.Options {
 	if c.Sieve.Enabled || c.LDA.Forward {
 		o.Sieve = filterScripts(c)
 	}
+	if a := c.Aliases; len(a.PipePrograms) > 0 {
+		o.Programs = &lda.Programs{Allowed: a.PipePrograms, User: a.PipeUser, Time: a.PipeTimeout, Forward: c.LDA.ForwardPipes}
+	}
 	for _, a := range c.Aliases.Domain {
 		o.Aliases = append(o.Aliases, lda.AliasFile{Path: a.File, Domain: a.Domain})
 	}

@@ -25,6 +25,10 @@ func (d *Daemon) Attempt(ctx context.Context, env message.Envelope, c *message.C
 	var remote []message.Recipient
 	var places []int // of the remote ones in out
 	for i, r := range rcpts {
+		if r.Local != nil {
+			out[i].Err = g.agent.Deliver(ctx, env, c, []message.Local{*r.Local})[0]
+			continue
+		}
 		route, err := g.route(ctx, r.Address)
 		switch {
 		case err != nil:
