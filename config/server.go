@@ -73,5 +73,6 @@ func (s *Server) QueueDir() string { return filepath.Join(s.StateDir, "queue") }
 // CacheDir is the directory of what may be deleted at any moment.
 func (s *Server) CacheDir() string { return filepath.Join(s.StateDir, "cache") }
 
-// Socket is the path of one of our own sockets: "control", "sendmail", "lda".
+// Socket is the path of one of our own sockets: "control", "sendmail", "lda",
+// "redirect".
 func (s *Server) Socket(name string) string { return filepath.Join(s.RunDir, name+".sock") }

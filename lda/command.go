@@ -42,8 +42,11 @@ type Env struct {
 type CommandOptions struct {
 	// Agent delivers; its Aliases are not read, since the caller names a user.
 	Agent Options
-	// Socket is that of the daemon's hand-over.
-	Socket string
+	// Socket is that of the daemon's hand-over, WayOut that of its RedirectCall;
+	// without one, what a filter redirects is kept.
+	Socket, WayOut string
+	// Respond sends an answer of the filters of account; nil sends none.
+	Respond func(ctx context.Context, account string, env message.Envelope, c *message.Content) error
 	Settings
 }
 
@@ -287,6 +290,7 @@ func (r *run) direct(acct auth.Account) func(*message.Content) error {
 	return func(c *message.Content) error {
 		o := r.opts.Agent
 		o.Aliases = nil // and with them whom programs run as; ~/.forward's are his own
+		o.Sieve = r.withWayOut(o.Sieve, acct)
 		agent, err := New(o)
 		if err != nil {
 			return tempFail("%w", err)

@@ -223,6 +223,9 @@ func (a *Agent) save(ctx context.Context, d delivery) (string, error) {
 		return "", v.refuse
 	}
 	a.mayRedirect(ctx, store, d, &v)
+	if err := a.reachable(ctx, v.redirects); err != nil {
+		return "", err
+	}
 	var ran []string
 	for _, command := range v.programs {
 		path, err := a.pipeForward(ctx, d, command)

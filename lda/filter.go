@@ -32,6 +32,9 @@ type Sieve struct {
 	// Redirect sends a message on, Respond an answer of vacation; both are durable
 	// when they return nil. Without them messages are kept, and nobody is answered.
 	Redirect, Respond func(context.Context, message.Envelope, *message.Content) error
+	// Reach says, before anything is stored, why Redirect could not succeed now; nil
+	// asks nobody.
+	Reach func(context.Context) error
 }
 
 // Language is what scripts may do under s, for whoever compiles them before a
@@ -94,10 +97,10 @@ func newFilters(o *Sieve) (*filters, error) {
 type verdict struct {
 	places    []placement
 	redirects []*sieve.Redirect
+	programs  []string // commands
 	answers   []*sieve.Vacation
 	remember  []sieve.Memory
 	refuse    *status.Error // nothing else happens
-	programs  []string // commands
 }
 
 // judge decides where a message goes. A user's Sieve script has its say before the

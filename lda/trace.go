@@ -25,6 +25,8 @@ type headerFacts struct {
 	deliveredTo map[string]bool
 	// redirected are the accounts whose filters have sent the message on.
 	redirected map[string]bool
+	// received counts the Received fields.
+	received int
 }
 
 // readHeader searches the header of a message. Malformed lines are passed
@@ -68,6 +70,8 @@ func (f *headerFacts) note(field []byte) {
 	}
 	text := strings.TrimSpace(string(value))
 	switch strings.ToLower(string(bytes.TrimRight(name, " \t"))) {
+	case "received":
+		f.received++
 	case "message-id":
 		if f.messageID == "" {
 			f.messageID = printable(text)

@@ -13,8 +13,10 @@ import (
 
 	"svc.plus/mailsrvd/auth"
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/daemon"
+	"svc.plus/mailsrvd/cmd/mailsrvd/internal/sendmail"
 	"svc.plus/mailsrvd/config"
 	"svc.plus/mailsrvd/internal/asuser"
+	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/lda"
 	"svc.plus/mailsrvd/maildir"
 )
@@ -26,7 +28,9 @@ func (a *app) ldaCommand() *cobra.Command {
 		Long: `lda reads a message and delivers it to one local user; 0 means that it is on
 disk. It takes dovecot-lda's place with the same options and exit codes, and may
 be called dovecot-lda or deliver through a link. The user himself and root
-deliver directly; members of the group mail hand the message to the daemon.
+deliver directly; members of the group mail hand the message to the daemon. What
+the user's filters send on leaves through the daemon; if it is not running, nothing
+is delivered, and the status is 75.
 
   -d user       the recipient; the calling user if missing
   -f sender     the reverse-path
@@ -78,9 +82,22 @@ func (a *app) ldaConfigure(_ context.Context, path string, ignore bool) (lda.Com
 	o.Accounts, o.Logger = &lateAccounts{cfg: c}, log
 	o.Stores = maildir.NewStores(maildir.Options{Separator: c.IMAP.Separator[0], Hostname: c.Hostname, Limits: ldaLimits(c), Logger: log, NoInotify: true})
 	return lda.CommandOptions{
-		Agent: o, Socket: c.Socket("lda"),
+		Agent: o, Socket: c.Socket("lda"), WayOut: c.Socket("redirect"), Respond: respondThrough(c),
 		Settings: lda.Settings{Autocreate: c.LDA.Autocreate, Autosubscribe: c.LDA.Autosubscribe, FullTempfail: c.LDA.FullTempfail},
 	}, nil
+}
+
+// respondThrough submits the answers of a user's filters as the user's own mail: the
+// daemon looks at the author, counts and signs them.
+func respondThrough(c *config.Config) func(context.Context, string, message.Envelope, *message.Content) error {
+	return func(ctx context.Context, account string, env message.Envelope, m *message.Content) error {
+		s := sendmail.Sender{Socket: c.Socket("sendmail"), User: account, Domain: c.Domain(), Stdin: m.NewReader()}
+		o := sendmail.Options{SenderSet: true, Sender: env.ReversePath, DotIsText: true}
+		for _, r := range env.Recipients {
+			o.Recipients, o.Notify = append(o.Recipients, r.Address), r.Notify
+		}
+		return s.Submit(ctx, o)
+	}
 }
 
 // ldaLimits is the quota for a delivery without the daemon. With a passwd-file,

@@ -52,6 +52,16 @@ func Do(ctx context.Context, path string, r Request, value any) error {
 	return nil
 }
 
+// Reach is nil if a daemon listens on the socket path and we may connect; else the
+// error is as that of Do.
+func Reach(ctx context.Context, path string) error {
+	conn, err := dial(ctx, path)
+	if err == nil {
+		conn.Close()
+	}
+	return err
+}
+
 // dial connects and tells the two usual failures apart.
 func dial(ctx context.Context, path string) (net.Conn, error) {
 	var d net.Dialer

@@ -14,6 +14,13 @@ func (d *Daemon) redirect(ctx context.Context, env message.Envelope, c *message.
 	return d.queue.Enqueue(ctx, env, c)
 }
 
+// redirectForUser sends on what a user's own `mailsrvd lda` redirects. It is not
+// sealed: that would vouch for results which the user may have written himself.
+func (d *Daemon) redirectForUser(ctx context.Context, env message.Envelope, c *message.Content) error {
+	env.ReversePath = d.board.live.Load().rewritten(env.ReversePath)
+	return d.queue.Enqueue(ctx, env, c)
+}
+
 // respond sends an answer of vacation, which is ours.
 func (d *Daemon) respond(ctx context.Context, env message.Envelope, c *message.Content) error {
 	if env.Trace == "" {

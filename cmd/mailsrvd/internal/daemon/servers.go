@@ -124,7 +124,8 @@ func (d *Daemon) buildIMAP() error {
 }
 
 // buildControl makes the sockets of our own commands: control for the
-// administrator, lda for whoever may deliver.
+// administrator, lda for whoever may deliver, redirect for users whose filters send
+// mail on.
 func (d *Daemon) buildControl() {
 	handlers := admin.QueueHandlers(d.queue)
 	maps.Copy(handlers, admin.StatusHandlers(d.Status, d.Reload))
@@ -143,9 +144,16 @@ func (d *Daemon) buildControl() {
 		})(ctx, c)
 	}
 	deliver := control.New(control.Options{Handlers: map[string]control.Handler{lda.HandoverCall: handover}, Logger: d.log})
+	redirects := func(ctx context.Context, c *control.Call) (any, error) {
+		return d.board.live.Load().agent.Redirects(lda.RedirectOptions{
+			SpoolDir: d.spoolDir(), Limit: d.cfg.Mail.MessageSizeLimit, Take: d.sending.Take, Send: d.redirectForUser,
+		})(ctx, c)
+	}
+	redirect := control.New(control.Options{Handlers: map[string]control.Handler{lda.RedirectCall: redirects}, Logger: d.log})
 	d.servers = append(d.servers,
 		&server{name: "control", serve: ctl.Serve, shutdown: ctl.Shutdown},
-		&server{name: "lda", serve: deliver.Serve, shutdown: deliver.Shutdown})
+		&server{name: "lda", serve: deliver.Serve, shutdown: deliver.Shutdown},
+		&server{name: "redirect", serve: redirect.Serve, shutdown: redirect.Shutdown})
 }
 
 // mailGroup is the gid of [mail] group; -1 when there is none.
@@ -188,7 +196,7 @@ func (d *Daemon) plan(name string) plan {
 		p.limited, p.refusal = true, managesieve.Refusal
 	case "https", "http":
 		p.limited = true
-	case "sendmail": // the kernel says who connects, and everybody may send
+	case "sendmail", "redirect": // the kernel says who connects, and everybody may send
 		p.addresses, p.unix = []string{d.cfg.Socket(name)}, listen.Unix{Mode: 0o666}
 	case "status":
 		p.unix = listen.Unix{Mode: 0o600}
@@ -260,7 +268,7 @@ func (d *Daemon) listenError(name string, err error) error {
 // wrap gives a listener limits, tracking and TLS. Our own sockets need none.
 func (d *Daemon) wrap(name string, p plan, raw net.Listener) net.Listener {
 	switch name {
-	case "control", "lda", "metrics", "status":
+	case "control", "lda", "redirect", "metrics", "status":
 		return raw
 	}
 	o := listen.Options{Name: name, TLS: p.tls, HandshakeTimeout: d.cfg.Limits.Handshake, Logger: d.log, Registerer: d.registry}
