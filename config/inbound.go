@@ -27,8 +27,8 @@ type Filter struct {
 	MaxSize int64
 	// OnFailure is "accept" or "defer".
 	OnFailure string
-	// Submission is for mail of our own users too.
-	Submission bool
+	// Submission is for mail of our own users too, LMTP for what comes by LMTP.
+	Submission, LMTP bool
 }
 
 func (s *Inbound) section() section {
@@ -67,6 +67,8 @@ func (s *Inbound) filterSection() section {
 					doc: "What becomes of mail while the filter does not answer. \"defer\": 451, the sender tries again. \"accept\": it passes unfiltered."},
 				{name: "submission", def: `false`, value: boolean(&f.Submission),
 					doc: "Show it also what users submit, before it is signed."},
+				{name: "lmtp", def: `false`, value: boolean(&f.LMTP),
+					doc: "Show it also what comes by LMTP. The server before us has accepted that mail, and usually filtered it: what is refused here, that server must return to the sender."},
 			}, func() { s.Filter = append(s.Filter, *f) }
 		}}
 }

@@ -31,7 +31,7 @@ func (s *Listen) section() section {
 		{name: "imaps", def: `":993"`, value: addresses(&s.IMAPS),
 			doc: "IMAP with TLS from the first byte (RFC 8314)."},
 		{name: "lmtp", def: `""`, example: `"/run/mailsrvd/lmtp.sock"`, value: addresses(&s.LMTP),
-			doc: "LMTP for another mail server on this machine (RFC 2033). Whoever may connect may deliver, so use a socket or a loopback address."},
+			doc: "LMTP for another mail server on this machine (RFC 2033). Whoever may connect may deliver, so use a socket or a loopback address. That server has judged the mail: [inbound] does not, and a content filter sees it only with its key lmtp."},
 		{name: "managesieve", def: `""`, example: `":4190"`, value: addresses(&s.ManageSieve),
 			doc: "ManageSieve (RFC 5804), by which mail programs upload filter scripts and switch them on; STARTTLS, and no login before TLS. See [sieve]."},
 		{name: "https", def: `""`, example: `":443"`, value: addresses(&s.HTTPS),

@@ -183,6 +183,7 @@ timeout = "9s"
 max_size = "2MiB"
 on_failure = "accept"
 submission = true
+lmtp = true
 [limits]
 connections = 10
 connections_per_ip = 5
@@ -237,7 +238,7 @@ format = "json"
 		{c.DMARC, DMARCReports{true, "Example Ltd", "dmarc@example.org"}}, {c.DMARCOrganization() + " " + c.DMARCContact(), "Example Ltd dmarc@example.org"},
 		{c.DNS.Resolver, "127.0.0.1:53"},
 		{fmt.Sprint(c.Aliases), "{/e/al true [/bin/x /bin/y] piper 30s [{second.example /e/al2}]}"},
-		{fmt.Sprint(c.Inbound), "{off off off off [lists.example] auth.example [{av rspamd /run/f.sock 9s 2097152 accept true}]}"},
+		{fmt.Sprint(c.Inbound), "{off off off off [lists.example] auth.example [{av rspamd /run/f.sock 9s 2097152 accept true true}]}"},
 		{fmt.Sprint(c.Client), "{reject reject 4s 3 6 [{bl.example 2 map[127.0.0.2:5]}] {true 7m0s [192.0.2.0/24] [friend.example]}}"},
 		{fmt.Sprint(c.Limits), "{10 5 6 8 11 12 40s 7 13 14 2h0m0s 3s 200 [10.0.0.0/8 2001:db8::1/128]}"},
 		{c.Log.Level(), slog.LevelDebug}, {c.Log.Format, "json"},

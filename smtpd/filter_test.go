@@ -11,8 +11,9 @@ import (
 	"svc.plus/mailsrvd/smtpd/inbound/filter"
 )
 
-// filtered is a chain of one filter that does what the subject says.
-func filtered(t *testing.T) *filter.Chain {
+// filtered is a chain of one filter that does what the subject says, and of others
+// by the names given, for LMTP.
+func filtered(t *testing.T, lmtp ...string) *filter.Chain {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -25,11 +26,30 @@ func filtered(t *testing.T) *filter.Chain {
 		fmt.Fprintf(w, `{"action":"no action","milter":{"add_headers":{"X-Seen":%q}}}`, r.Header.Get("User"))
 	}))
 	t.Cleanup(s.Close)
-	c, err := filter.New(filter.Options{Filters: []filter.Spec{{Name: "f", Protocol: filter.Rspamd, Address: s.URL, Submission: true}}})
+	list := []filter.Spec{{Name: "f", Protocol: filter.Rspamd, Address: s.URL, Submission: true}}
+	for _, name := range lmtp {
+		list = append(list, filter.Spec{Name: name, Protocol: filter.Rspamd, Address: s.URL, LMTP: true})
+	}
+	c, err := filter.New(filter.Options{Filters: list})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// TestFiltersSeeLMTPIfToldTo: one of the two filters does.
+func TestFiltersSeeLMTPIfToldTo(t *testing.T) {
+	h := build(t, LMTP, func(o *Options) { o.Filters = filtered(t, "l") })
+	send(t, h, []string{"<alice@here.test>"}, "From: x@there.test\nSubject: hello", "250 2.0.0 …")
+	send(t, h, []string{"<alice@here.test>"}, "From: x@there.test\nSubject: add header", "250 2.0.0 …")
+	send(t, h, []string{"<alice@here.test>"}, "From: x@there.test\nSubject: reject", "550 5.7.1 …")
+	delivered, _, _ := h.mail()
+	if len(delivered) != 2 || delivered[0].env.Junk || strings.Count(delivered[0].text, "X-Seen: ") != 1 || !delivered[1].env.Junk {
+		t.Errorf("%+v", delivered)
+	}
+	if log := h.log.String(); strings.Contains(log, "filter_f=") || !strings.Contains(log, `filter_l="accept (`) {
+		t.Errorf("log:\n%s", log)
+	}
 }
 
 func TestFiltersDecide(t *testing.T) {

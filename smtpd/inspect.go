@@ -50,7 +50,7 @@ func (s *session) inspect(tx *transaction, header []byte, c *message.Content) (i
 func (s *session) filter(tx *transaction, client string, header []byte, c *message.Content) (*message.Content, error) {
 	m := filter.Mail{
 		Trace: tx.env.Trace, Remote: tx.peer.remote, RemoteName: client, HELO: tx.peer.helo, TLS: tx.peer.tls,
-		User: tx.peer.account, ReversePath: tx.env.ReversePath, Header: header, Content: c,
+		User: tx.peer.account, LMTP: s.server.o.Mode == LMTP, ReversePath: tx.env.ReversePath, Header: header, Content: c,
 	}
 	for _, r := range tx.recipients {
 		m.Recipients = append(m.Recipients, r.Address)

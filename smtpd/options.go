@@ -121,8 +121,9 @@ type Options struct {
 	// GreetDelay is how long a stranger waits for the greeting of MX; who talks
 	// before is refused. 0 is no delay.
 	GreetDelay time.Duration
-	// Filters are asked about the content of what strangers bring (MX) and of
-	// what users submit, before it is signed; nil asks none.
+	// Filters are asked about the content of what strangers bring (MX), of what
+	// users submit, before it is signed, and of what comes by LMTP, each filter as
+	// its Spec says; nil asks none.
 	Filters *filter.Chain
 	// Forwarded makes a message from elsewhere ready for other servers that an
 	// address of ours leads to, and returns what is to be sent there (MX, LMTP);
@@ -268,7 +269,6 @@ func (o Options) Check(context.Context) error {
 	}
 	need(o.Router != nil && o.Deliverer != nil && o.Queue != nil, "router, deliverer or queue is missing")
 	need(o.Mode == MX || o.Inbound == nil, "only mail from strangers is judged")
-	need(o.Mode != LMTP || o.Filters == nil, "LMTP filters nothing")
 	need(o.Mode != Submission || o.Auth != nil, "no authenticator")
 	need(o.Mode != Local || o.LocalUser != nil, "no names for local users")
 	need(o.Limits.Recipients >= 0 && o.Limits.MessageSize >= 0, "a limit is negative")

@@ -44,8 +44,8 @@ type Spec struct {
 	MaxSize int64
 	// Defer puts messages off while the filter is dead. Else they pass.
 	Defer bool
-	// Submission shows it the mail of our own users too.
-	Submission bool
+	// Submission shows it the mail of our own users too, LMTP what comes by LMTP.
+	Submission, LMTP bool
 }
 
 // Protocol is how a filter is spoken to.
@@ -105,8 +105,9 @@ type Mail struct {
 	RemoteName string
 	HELO       string
 	TLS        *tls.ConnectionState
-	// User is the account of a submission.
+	// User is the account of a submission; LMTP says that it came by LMTP.
 	User string
+	LMTP bool
 	// ReversePath is empty for the null reverse-path.
 	ReversePath string
 	Recipients  []string
@@ -198,7 +199,7 @@ func (c *Chain) Run(ctx context.Context, m Mail) Result {
 	body := int64(len(m.Header))
 	content := m.Content
 	for _, f := range c.members {
-		if m.User != "" && !f.Submission {
+		if m.User != "" && !f.Submission || m.LMTP && !f.LMTP {
 			continue
 		}
 		if f.MaxSize > 0 && content.Size() > f.MaxSize {

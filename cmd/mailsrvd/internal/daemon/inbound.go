@@ -59,7 +59,7 @@ func filterOptions(c *config.Config) filter.Options {
 	for _, f := range c.Inbound.Filter {
 		o.Filters = append(o.Filters, filter.Spec{
 			Name: f.Name, Protocol: filter.Protocol(f.Protocol), Address: f.Address, Timeout: f.Timeout,
-			MaxSize: f.MaxSize, Defer: f.OnFailure == "defer", Submission: f.Submission,
+			MaxSize: f.MaxSize, Defer: f.OnFailure == "defer", Submission: f.Submission, LMTP: f.LMTP,
 		})
 	}
 	return o

@@ -52,7 +52,7 @@ on_failure = "accept"
 	if got := fmt.Sprint(o); got != "{reject reject [{bl.example 3 map[]}] 2 5 <nil>}" {
 		t.Errorf("%s", got)
 	}
-	if got := fmt.Sprint(filterOptions(c).Filters); got != "[{f milter /s 30s 0 false false}]" {
+	if got := fmt.Sprint(filterOptions(c).Filters); got != "[{f milter /s 30s 0 false false false}]" {
 		t.Errorf("%s", got)
 	}
 	fake, err := dns.NewFake("")

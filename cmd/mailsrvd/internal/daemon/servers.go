@@ -84,9 +84,7 @@ func (d *Daemon) buildSMTP() error {
 		{smtpd.LMTP, []string{"lmtp"}}, {smtpd.Local, []string{"sendmail"}},
 	} {
 		o := d.smtpOptions(m.mode)
-		if m.mode != smtpd.LMTP {
-			o.Filters = filters
-		}
+		o.Filters = filters
 		if m.mode == smtpd.MX {
 			o.GreetDelay = d.cfg.Client.GreetDelay
 			var err error
