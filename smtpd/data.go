@@ -12,6 +12,7 @@ import (
 
 	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/internal/status"
+	"svc.plus/mailsrvd/smtpd/inbound"
 )
 
 // Data implements smtp.Session: the message of DATA or BDAT. It returns nil
@@ -83,8 +84,11 @@ func (s *session) receive(tx *transaction, src io.Reader) (*message.Content, err
 			return nil, err
 		}
 	}
-	if o.Inbound != nil {
+	switch {
+	case o.Inbound != nil:
 		block = o.Inbound.Clean(block)
+	case o.Mode.submits() && o.AuthservID != "":
+		block = inbound.CleanResults(block, o.AuthservID)
 	}
 	c, err := message.Spool(io.MultiReader(bytes.NewReader(block), bytes.NewReader(rest), lines), o.SpoolDir, o.Limits.Memory, o.Limits.MessageSize)
 	if err != nil {

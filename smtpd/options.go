@@ -114,6 +114,10 @@ type Options struct {
 	// LocalUser names the account of a uid (Local); an error refuses the
 	// connection. root may use any sender.
 	LocalUser func(uid int) (account string, err error)
+	// AuthservID is our name in Authentication-Results (RFC 8601 section 2.5).
+	// Fields with it are taken out of what users submit; "" takes out none. Inbound
+	// does so for strangers.
+	AuthservID string
 	// Signer signs what users submit; nil signs nothing.
 	Signer Signer
 	// Inbound judges what strangers send (MX); nil judges nothing.

@@ -86,6 +86,26 @@ func TestSubmissionCompletesTheHeader(t *testing.T) {
 	}
 }
 
+// TestUsersCannotWriteOurResults: readers believe fields with our name, whoever the
+// message is from.
+func TestUsersCannotWriteOurResults(t *testing.T) {
+	const theirs = "Authentication-Results: mx.there.test; spf=pass\r\n"
+	for _, mode := range []Mode{Submission, Local} {
+		h := build(t, mode, func(o *Options) { o.AuthservID = "MX.test" })
+		send(t, h, []string{"<bob@here.test>"}, "authentication-results : mx.test (x) ; dmarc=pass\n\theader.from=bank.example\n"+
+			"Authentication-Results: mx.there.test; spf=pass\nDate: x\nMessage-ID: <1@x>", "250…")
+		delivered, _, _ := h.mail()
+		if len(delivered) != 1 || strings.Contains(delivered[0].text, "bank.example") || !strings.Contains(delivered[0].text, theirs) {
+			t.Errorf("%s: %+v", mode, delivered)
+		}
+	}
+	h := build(t, LMTP, func(o *Options) { o.AuthservID = "mx.test" })
+	send(t, h, []string{"<bob@here.test>"}, "Authentication-Results: mx.test; spf=pass\nFrom: x@there.test", "250…")
+	if delivered, _, _ := h.mail(); len(delivered) != 1 || !strings.Contains(delivered[0].text, "mx.test; spf=pass") {
+		t.Error("the results of the server before us are gone")
+	}
+}
+
 var receivedField = regexp.MustCompile(`^Received: (from \S+ \([^)]*\)\r\n\t)?by \S+ with \S+ id \w+(\r\n\t[^;\r]*)*; [^\r]*\r\n`)
 
 // cutReceived takes off the field that the server put on top.

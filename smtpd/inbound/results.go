@@ -85,6 +85,15 @@ func (i *Inspector) Clean(header []byte) []byte {
 	return withoutResults(header, i.o.AuthservID)
 }
 
+// CleanResults is Clean for who judges nothing: a server of users, who could write
+// results of ours as well as strangers could.
+func CleanResults(header []byte, authservID string) []byte {
+	if ascii, err := dns.ToASCII(authservID); err == nil {
+		authservID = ascii
+	}
+	return withoutResults(header, authservID)
+}
+
 func withoutResults(header []byte, authservID string) []byte {
 	var kept []byte
 	copied := false

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -48,7 +49,7 @@ func (d *Daemon) smtpOptions(mode smtpd.Mode) smtpd.Options {
 		o.TLS = d.smtpTLS()
 	}
 	if mode == smtpd.Submission || mode == smtpd.Local {
-		o.Allowance = d.sending
+		o.Allowance, o.AuthservID = d.sending, cmp.Or(d.cfg.Inbound.AuthservID, d.cfg.Hostname)
 		o.Auth, o.SenderAllowed, o.Signer, o.LocalUser = d.board, d.board.senderAllowed, d.board, localUser
 	}
 	return o
