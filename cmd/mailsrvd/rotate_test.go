@@ -137,8 +137,15 @@ func TestKeysRotateWhenTheDNSShowsThem(t *testing.T) {
 	}
 	r.process.Process.Signal(syscall.SIGHUP)
 	r.awaitSeen(t, e)
-	if _, stdout, _ := r.command(t, "", "status"); !strings.Contains(stdout, e+" of example.test is waiting: its record is in the DNS; it signs from") {
-		t.Errorf("status: %s", stdout)
+	status := ""
+	for range 100 { // which tells of it when it is on disk
+		if _, status, _ = r.command(t, "", "status"); strings.Contains(status, e+" of example.test is waiting: its record is in the DNS; it signs from") {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if !strings.Contains(status, "its record is in the DNS") {
+		t.Errorf("status: %s", status)
 	}
 	if got := r.signers(t); !slices.Equal(got, []string{"dev", "rsa"}) {
 		t.Errorf("before all have seen it: %q", got)
