@@ -214,6 +214,12 @@ func printItem(w *tabwriter.Writer, it queue.Item, now time.Time) {
 	if it.Envelope.User != "" {
 		fmt.Fprintf(w, "user\t%s\n", it.Envelope.User)
 	}
+	if at := it.Envelope.ReleaseAt; !at.IsZero() {
+		fmt.Fprintf(w, "not before\t%s\n", at.Local().Format(time.DateTime))
+	}
+	if by := it.Envelope.DeliverBy; !by.At.IsZero() {
+		fmt.Fprintf(w, "deliver by\t%s\n", by.At.Local().Format(time.DateTime))
+	}
 	for _, r := range it.Recipients {
 		fmt.Fprintf(w, "recipient\t%s: %s, %d attempts; %s\n", r.Address, r.State, r.Attempts, lastResult(r))
 		if r.Last != nil && r.Last.Reply != "" {
