@@ -321,6 +321,54 @@ func TestTheFileIsTheJSONOfTheItem(t *testing.T) {
 	}
 }
 
+func TestMetricsByDestinationAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := prometheus.NewRegistry()
+		f := newFixture(t, always(accepted), func(o *Options) { o.Registerer = reg })
+		defer f.Close()
+		values := func(name string) map[string]float64 {
+			families, err := reg.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			v := map[string]float64{}
+			for _, m := range families {
+				for _, one := range m.Metric {
+					if m.GetName() == name {
+						label := ""
+						for _, l := range one.Label {
+							label += l.GetValue() + " "
+						}
+						v[label] = one.Counter.GetValue() + one.Gauge.GetValue()
+					}
+				}
+			}
+			return v
+		}
+		const more = 30
+		for i := range maxNamed + more {
+			f.put(envelope(fmt.Sprintf("u@d%d.example", i)))
+		}
+		time.Sleep(time.Hour)
+		f.put(envelope("u@d0.example"))
+		if age := values("mailsrvd_queue_oldest_seconds")[""]; age != 3600 {
+			t.Errorf("the oldest is %v seconds old", age)
+		}
+		f.run(time.Second)
+		v := values("mailsrvd_queue_destination_results_total")
+		sum := 0.0
+		for _, n := range v {
+			sum += n
+		}
+		if other := v["other delivered "]; len(v) != maxNamed+1 || sum != maxNamed+more+1 || other < more || other > more+1 {
+			t.Errorf("%d series, %v in all, %v others", len(v), sum, other)
+		}
+		if age := values("mailsrvd_queue_oldest_seconds")[""]; age != 0 {
+			t.Errorf("of an empty queue: %v", age)
+		}
+	})
+}
+
 func TestMetricsCountAndGoAway(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	f := newFixture(t, always(accepted), func(o *Options) { o.Registerer = reg })

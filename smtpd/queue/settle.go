@@ -95,13 +95,13 @@ func (q *Queue) logOutcome(it *Item, r *Recipient, out message.Outcome, dur time
 	}
 	switch r.State {
 	case Delivered:
-		q.metrics.results.WithLabelValues("delivered").Inc()
+		q.metrics.result(q.o.Group(r.Address), "delivered")
 		q.log.Info("delivered", attrs...)
 	case Failed:
-		q.metrics.results.WithLabelValues("failed").Inc()
+		q.metrics.result(q.o.Group(r.Address), "failed")
 		q.log.Warn("failed", append(attrs, "expired", r.Expired)...)
 	default:
-		q.metrics.results.WithLabelValues("deferred").Inc()
+		q.metrics.result(q.o.Group(r.Address), "deferred")
 		q.log.Info("deferred", append(attrs, "next", r.Next)...)
 	}
 }
