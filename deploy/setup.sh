@@ -15,6 +15,7 @@ test_packages='
 	dovecot-managesieved
 	sieve-connect
 	python3-sievelib
+	php-net-sieve php-cli
 	swaks
 	libnet-ssleay-perl
 	isync

@@ -126,3 +126,49 @@ func TestSievelib(t *testing.T) {
 		}
 	}
 }
+
+const netSieveScript = `<?php
+error_reporting(E_ALL & ~E_DEPRECATED);
+require "Net/Sieve.php";
+$c = new Net_Sieve("alice", "secret", "localhost", (int)$argv[1], $argv[2], "", false, false, true, ["ssl" => ["cafile" => $argv[3], "peer_name" => "localhost"]]);
+function must($what, $ok) {
+    if ($ok instanceof PEAR_Error) { $what .= ": " . $ok->getMessage(); $ok = false; }
+    if (!$ok) { fwrite(STDERR, "$what\n"); exit(1); }
+}
+function fails($what, $r, $text) {
+    must($what, $r instanceof PEAR_Error && strpos($r->getMessage(), $text) !== false);
+}
+must("connect", $c->getError() ?: true);
+must("fileinto", $c->hasExtension("fileinto") && !$c->hasExtension("notify"));
+must("space", $c->haveSpace("main", 100));
+must("install", $c->installScript("main", "require \"fileinto\";\r\nfileinto \"x\";\r\n", true));
+must("install another", $c->installScript("Füße", "keep;\n"));
+must("list", $c->listScripts() == ["Füße", "main"]);
+must("active", $c->getActive() == "main");
+must("get", rtrim($c->getScript("main"), "\r\n") . "\r\n" == "require \"fileinto\";\r\nfileinto \"x\";\r\n");
+fails("a mistake", $c->installScript("bad", "nonsense;\n"), "bad:1:1: error");
+fails("delete the active one", $c->removeScript("main"), "active");
+must("deactivate", $c->setActive(""));
+must("none active", $c->getActive() === null);
+must("remove", $c->removeScript("main") === true && $c->removeScript("Füße") === true);
+must("disconnect", $c->disconnect() === true);
+`
+
+// TestNetSieve does it by the library of Roundcube.
+func TestNetSieve(t *testing.T) {
+	php := peertest.NeedProgram(t, "php", "php-cli")
+	if _, err := os.Stat("/usr/share/php/Net/Sieve.php"); err != nil {
+		t.Skip("missing: Net_Sieve (Debian package php-net-sieve)")
+	}
+	script := filepath.Join(t.TempDir(), "test.php")
+	if err := os.WriteFile(script, []byte(netSieveScript), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, mechanism := range []string{"PLAIN", "LOGIN"} {
+		h, cert := withTLS(t)
+		_, port, _ := net.SplitHostPort(h.addr)
+		if out, err := exec.Command(php, script, port, mechanism, cert).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", mechanism, err, out)
+		}
+	}
+}

@@ -35,9 +35,8 @@ const maxName = 255 - len(suffix+".tmp")
 // maxEntries bounds how much of a directory is looked at.
 const maxEntries = 50_000
 
-// maxRead is how long a script may be that is read: one of before a limit was
-// lowered can still be fetched.
-const maxRead = 16 << 20
+// maxRead is how long a script may be that is read: deliveries read no more.
+const maxRead = 1 << 20
 
 // explained gives the client a reason for errors that its user can do something
 // about.
