@@ -2,8 +2,9 @@
 # The unit under a real systemd: boots one in namespaces over a throw-away copy
 # of this host's files, installs mailsrvd as the README says, starts
 # deploy/systemd/mailsrvd.service, and lets `mailsrvd probe` send and read a mail
-# through PAM inside it. Then: reload, kill -9, watch it come back. Run as root
-# after `make build`; nothing outside the namespaces is changed.
+# through PAM inside it. Then: a filter by sieve-connect, reload, kill -9, watch it
+# come back. Run as root after `make build`; nothing outside the namespaces is
+# changed.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 top=$(dirname "$here")
@@ -41,6 +42,8 @@ inside bash -ex <<-'EOF'
 		hostname   = "smtp.svc.plus"
 		domains    = ["svc.plus"]
 		postmaster = "support"
+		[listen]
+		managesieve = ":4190"
 		[tls]
 		certificate = "/etc/mailsrvd/tls.pem"
 		key         = "/etc/mailsrvd/tls.key"
@@ -68,6 +71,20 @@ inside bash -ex <<-'EOF'
 		'CapPrm:.0*' 'CapEff:.0*' 'CapAmb:.0*' 'NoNewPrivs:.1'; do
 		grep -x "$line" /home/tickets/mail
 	done
+	# A filter that is uploaded under the sandbox files the next message.
+	echo 'require ["fileinto","mailbox"]; fileinto :create "Filtered";' >/tmp/filter.sieve
+	sieve() { echo 'correct horse' | sieve-connect --nosrv -4 --server localhost --tlscafile /etc/mailsrvd/tls.pem --user support --passwordfd 0 "$@"; }
+	sieve --upload --localsieve /tmp/filter.sieve --remotesieve main
+	sieve --activate --remotesieve main
+	printf 'Subject: filtered\n\nx\n' | mailsrvd sendmail support@svc.plus
+	ls -l /home/support/.dovecot.sieve /home/support/sieve /home/support/Maildir/.Filtered/new
+	[ "$(ls /home/support/Maildir/.Filtered/new | wc -l)" = 1 ]
+	[ "$(stat -c %U:%G:%a /home/support/sieve/main.sieve)" = support:support:600 ]
+	printf 'AUTHENTICATE "PLAIN" "%s"\r\nRENAMESCRIPT "main" "other"\r\nLOGOUT\r\n' "$(printf '\0support\0correct horse' | base64)" |
+		openssl s_client -quiet -ign_eof -starttls sieve -connect 127.0.0.1:4190
+	[ "$(readlink /home/support/.dovecot.sieve)" = sieve/other.sieve ]
+	sieve --deactivate
+
 	systemctl reload mailsrvd && sleep 1 && probe
 	old=$(main)
 	kill -9 "$old"
