@@ -16,6 +16,7 @@ type metrics struct {
 	bytes    prometheus.Counter
 	replies  *prometheus.CounterVec // mode, code; negative ones only
 	duration prometheus.Observer
+	limits   *prometheus.CounterVec // mode, limit: recipients, errors
 	tarpit   prometheus.Counter
 	early    prometheus.Counter
 }
@@ -36,6 +37,7 @@ func newMetrics(r prometheus.Registerer, mode Mode) *metrics {
 		messages: counter("messages_total", "Messages received, by the class of the reply.", "mode", "class"),
 		bytes:    counter("message_bytes_total", "Bytes of messages received.", "mode").WithLabelValues(m),
 		replies:  counter("negative_replies_total", "Negative replies, by code.", "mode", "code"),
+		limits:   counter("limited_total", "Clients that have reached a limit of one connection: recipients of a message, or negative replies (errors).", "mode", "limit"),
 		tarpit:   counter("tarpit_total", "Answers about unknown recipients that were delayed.", "mode").WithLabelValues(m),
 		early:    counter("early_talkers_total", "Clients that talked before the greeting.", "mode").WithLabelValues(m),
 		duration: duration.WithLabelValues(m),
@@ -43,6 +45,8 @@ func newMetrics(r prometheus.Registerer, mode Mode) *metrics {
 }
 
 func (m *metrics) negative(code string) { m.replies.WithLabelValues(m.mode, code).Inc() }
+
+func (m *metrics) limited(limit string) { m.limits.WithLabelValues(m.mode, limit).Inc() }
 
 func (m *metrics) message(code int, size int64, took time.Duration) {
 	m.messages.WithLabelValues(m.mode, string(rune('0'+code/100))+"xx").Inc()

@@ -95,6 +95,11 @@ func (w *wire) settle(line string) {
 		line = "250 2.1.5 Ok"
 	case w.verb == "RCPT" && strings.HasPrefix(line, "452 4.5.3 "):
 		line = "452 4.5.3 Too many recipients"
+		w.server.metrics.limited("recipients")
+		if !w.crowded { // once, whatever the client goes on to say
+			w.crowded = true
+			w.log().Info("a message has too many recipients", "most", w.server.o.Limits.Recipients)
+		}
 	case (w.verb == "MAIL" || w.verb == "RCPT") && strings.HasPrefix(line, "504 "):
 		line = "555" + line[3:]
 	case w.verb == "BDAT" && w.ended:
@@ -116,6 +121,8 @@ func (w *wire) send(line string) {
 		w.negative++
 		if w.negative >= w.server.o.Limits.Errors && w.farewell == "" {
 			w.farewell = "421 4.7.0 Too many errors"
+			w.server.metrics.limited("errors")
+			w.log().Info("a client makes too many errors", "last", line)
 		}
 	}
 }

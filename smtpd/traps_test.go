@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"svc.plus/mailsrvd/internal/listen"
 )
 
@@ -167,6 +169,18 @@ func TestTrapTooManyErrorsEndTheConnection(t *testing.T) {
 		script.WriteString("C: RCPT TO:<nobody@here.test>\nS* 550\n")
 	}
 	talk(t, h.dial(t), script.String()+"S: 421 4.7.0 Too many errors\nEND")
+	h.limited(t, "errors", 1, "a client makes too many errors")
+}
+
+// limited holds the server to having counted and logged a limit.
+func (h *house) limited(t *testing.T, limit string, times int, line string) {
+	t.Helper()
+	if got := int(testutil.ToFloat64(h.metrics.limits.WithLabelValues(h.metrics.mode, limit))); got != times {
+		t.Errorf("the limit of %s is counted %d times, not %d", limit, got, times)
+	}
+	if n := strings.Count(h.log.String(), line); n != 1 {
+		t.Errorf("the log has %q %d times", line, n)
+	}
 }
 
 func TestTrapRecipientsAreLimited(t *testing.T) {
@@ -176,10 +190,13 @@ func TestTrapRecipientsAreLimited(t *testing.T) {
 	S* 250
 	C: RCPT TO:<carol@here.test>
 	S: 452 4.5.3 Too many recipients
+	C: RCPT TO:<carol@here.test>
+	S: 452 4.5.3 Too many recipients
 	C: DATA
 	S* 354
 	C: .
 	S* 250`)
+	h.limited(t, "recipients", 2, "a message has too many recipients")
 }
 
 func TestTrapConnectionsAreLimited(t *testing.T) {

@@ -53,6 +53,7 @@ type wire struct {
 	line     []byte     // of a reply, until it is whole
 	muted    bool       // the next reply is to a command of our own
 	negative int        // negative replies since the last accepted message
+	crowded  bool       // too many recipients were named, and the log knows
 	messages int        // accepted
 	code     string     // of the last reply
 	farewell string     // to be said in place of reading the next command
