@@ -19,6 +19,7 @@ var rspamdWords = map[string][]struct{ symbol, word string }{
 	"spf": {{"R_SPF_ALLOW", pass}, {"R_SPF_PLUSALL", pass}, {"R_SPF_FAIL", fail}, {"R_SPF_SOFTFAIL", "softfail"}, {"R_SPF_NEUTRAL", "neutral"},
 		{"R_SPF_NA", none}, {"R_SPF_PERMFAIL", permError}, {"R_SPF_DNSFAIL", tempError}},
 	"dkim":  {{"R_DKIM_ALLOW", pass}, {"R_DKIM_REJECT", fail}, {"R_DKIM_NA", none}, {"R_DKIM_PERMFAIL", permError}, {"R_DKIM_TEMPFAIL", tempError}},
+	"arc":   {{"ARC_ALLOW", pass}, {"ARC_REJECT", fail}, {"ARC_INVALID", fail}, {"ARC_NA", none}, {"ARC_DNSFAIL", tempError}},
 	"dmarc": {{"DMARC_POLICY_ALLOW", pass}, {"DMARC_POLICY_ALLOW_WITH_FAILURES", pass}, {"DMARC_POLICY_REJECT", fail}, {"DMARC_POLICY_QUARANTINE", fail}, {"DMARC_POLICY_SOFTFAIL", fail}, {"DMARC_NA", none}, {"DMARC_BAD_POLICY", permError}, {"DMARC_DNSFAIL", tempError}},
 }
 
@@ -139,6 +140,68 @@ func TestSameVerdictsAsRspamd(t *testing.T) {
 						t.Errorf("%s: %s=%s (%s), rspamd says %s", name, check, v.Result, v.Reason, theirs[check])
 					}
 				}
+			}
+		}
+	}
+}
+
+// TestSameChainsAsRspamd gives the same chains of ARC to both, and what has been
+// done to them: all four checks must end alike.
+func TestSameChainsAsRspamd(t *testing.T) {
+	f, err := dns.NewFake("good.example TXT \"v=spf1 ip4:192.0.2.1 -all\"\n_dmarc.good.example TXT \"v=DMARC1; p=reject\"\nlist.example TXT \"v=spf1 ip4:192.0.2.2 -all\"\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, domain := range []string{"list.example", "second.example"} { // before rspamd asks, and remembers
+		if _, record := newSealer(t, domain); f.Add(record+"\n") != nil {
+			t.Fatal(record)
+		}
+	}
+	resolver, err := f.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := peertest.StartRspamd(t, resolver, nil)
+	i := inspector(t, f)
+	list, second := hop{domain: "list.example", results: seenPass}, hop{domain: "second.example", results: seenPass}
+	footer := second
+	footer.changes = true
+	for _, c := range []struct {
+		name     string
+		hops     []hop
+		old, new string
+	}{
+		{"no chain", nil, "", ""},
+		{"one", []hop{list}, "", ""},
+		{"two", []hop{list, second}, "", ""},
+		{"two, the second adds a footer", []hop{list, footer}, "", ""},
+		{"a footer that nobody sealed", []hop{list}, "hello\r\n", "hello\r\n-- x\r\n"},
+		{"other results", []hop{list, second}, "ARC-Authentication-Results: i=1; mx.list.example; spf=pass", "ARC-Authentication-Results: i=1; mx.list.example; spf=fail"},
+		{"another author", []hop{list}, "From: a@good.example", "From: b@good.example"},
+		{"a chain that begins with pass", []hop{list}, "cv=none", "cv=pass"},
+		{"an instance of 3", []hop{list, second}, "ARC-Seal: i=2", "ARC-Seal: i=3"},
+		{"no message signature", []hop{list}, "ARC-Message-Signature:", "X-Was:"}, // rspamd sees no chain there; RFC 8617 section 5.2, step 3 sees a failed one
+	} {
+		m := forwarded(t, f, c.hops...)
+		b, err := io.ReadAll(m.Content.NewReader())
+		if err != nil || !strings.Contains(string(b), c.old) {
+			t.Fatalf("%s: no %q in %s (%v)", c.name, c.old, b, err)
+		}
+		text := strings.Replace(string(b), c.old, c.new, 1)
+		head, _, _ := strings.Cut(text, "\r\n\r\n")
+		m.Header, m.Content, m.HELO = []byte(head+"\r\n"), message.FromBytes([]byte(text)), "host.list.example"
+		theirs, report := judgedBy(t, r.HTTP, m), i.Inspect(t.Context(), m)
+		for _, check := range []string{"spf", "dkim", "dmarc", "arc"} {
+			v, ok := report.best(check)
+			if !ok && check == "arc" { // without a chain nothing is told
+				v.Result = none
+			}
+			want := theirs[check]
+			if c.name == "no message signature" && check == "arc" && want == none {
+				want = fail
+			}
+			if v.Result != want {
+				t.Errorf("%s: %s=%s (%s), rspamd says %q", c.name, check, v.Result, v.Reason, theirs[check])
 			}
 		}
 	}
