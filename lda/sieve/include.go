@@ -108,7 +108,14 @@ func (c *checker) missing(pos int, name string, optional bool) *Script {
 	return nil
 }
 
+// includeCost is what the execution of a script costs beside its commands, in bytes
+// that are looked at: its frame is made anew.
+const includeCost = 1 << 10
+
 func (i includeCommand) exec(r *run) error {
+	if err := r.spend(includeCost); err != nil {
+		return err
+	}
 	if i.script.missing {
 		return r.errorf("there is no script %s", quote(i.script.name))
 	}

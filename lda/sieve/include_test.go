@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+	"time"
 )
 
 // library offers scripts to others; names of global ones begin with "global:".
@@ -113,11 +114,11 @@ func TestIncludesAreBounded(t *testing.T) {
 	for i := range 9 {
 		tree[fmt.Sprint("t", i)] = `require "include";` + strings.Repeat(fmt.Sprintf(`include "t%d";`, i+1), 25)
 	}
-	o := library(tree)
-	o.Limits.Work = 100_000
-	if got, err := includes(t, `include "t0";`, o); err == nil || !strings.Contains(err.Error(), "too much work") || got != "keep (implicit)" {
+	start := time.Now()
+	if got, err := includes(t, `include "t0";`, library(tree)); err == nil || !strings.Contains(err.Error(), "too much work") || got != "keep (implicit)" {
 		t.Errorf("got %s, %v", got, err)
 	}
+	t.Logf("compiled and ran for %v", time.Since(start))
 }
 
 func TestScriptNames(t *testing.T) {
