@@ -246,6 +246,7 @@ func (a *Agent) carryOut(ctx context.Context, d delivery, v verdict) (sent []str
 		}
 		sent = append(sent, "<"+r.Address+">")
 	}
+	unsaid := false
 	for _, x := range v.answers {
 		if a.filters.Respond == nil {
 			continue
@@ -253,9 +254,10 @@ func (a *Agent) carryOut(ctx context.Context, d delivery, v verdict) (sent []str
 		env := message.Envelope{Trace: d.env.Trace, Recipients: []message.Recipient{{Address: x.To, Notify: []string{"NEVER"}}}}
 		if err := a.filters.Respond(ctx, env, message.FromBytes(x.Message)); err != nil {
 			a.o.Logger.WarnContext(ctx, "sieve: no answer to "+x.To, "trace", d.env.Trace, "user", d.account.Name, "err", err)
+			unsaid = true
 		}
 	}
-	if len(v.remember) > 0 {
+	if len(v.remember) > 0 && !unsaid { // else the next message of the same sender is answered
 		if err := remember(ctx, d.account.Owner, time.Now(), v.remember); err != nil {
 			a.o.Logger.WarnContext(ctx, "sieve: remembering", "user", d.account.Name, "err", err)
 		}

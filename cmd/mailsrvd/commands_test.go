@@ -77,6 +77,12 @@ func TestQueueListShowsWhatEachMessageWaitsFor(t *testing.T) {
 	if got := table(func(w *tabwriter.Writer) { printItems(w, []queue.Item{done}, now) }); strings.Contains(got, "done@y") {
 		t.Errorf("a recipient who has the message is listed:\n%s", got)
 	}
+	part := item("i12", func(it *queue.Item) {
+		it.Recipients[0].Local = &message.Local{Program: "/bin/ticket --new", Address: "x@y"}
+	})
+	if got := table(func(w *tabwriter.Writer) { printItem(w, part, now) }); !strings.Contains(got, "x@y (|/bin/ticket --new): pending") {
+		t.Errorf("show: the program is not named:\n%s", got)
+	}
 	got := table(func(w *tabwriter.Writer) { printItem(w, done, now) })
 	for _, want := range []string{"user       alice", "done@y: delivered, 1 attempts; mx: 250 ok", "by TLS 1.3, TLS_AES_128_GCM_SHA256, verified: dane", "x@y: pending, 0 attempts", "2048 bytes"} {
 		if !strings.Contains(got, want) {

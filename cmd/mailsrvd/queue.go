@@ -13,6 +13,7 @@ import (
 
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/admin"
 	"svc.plus/mailsrvd/config"
+	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/smtpd/queue"
 )
 
@@ -221,10 +222,22 @@ func printItem(w *tabwriter.Writer, it queue.Item, now time.Time) {
 		fmt.Fprintf(w, "deliver by\t%s\n", by.At.Local().Format(time.DateTime))
 	}
 	for _, r := range it.Recipients {
-		fmt.Fprintf(w, "recipient\t%s: %s, %d attempts; %s\n", r.Address, r.State, r.Attempts, lastResult(r))
+		fmt.Fprintf(w, "recipient\t%s: %s, %d attempts; %s\n", place(r.Recipient), r.State, r.Attempts, lastResult(r))
 		if r.Last != nil && r.Last.Reply != "" {
 			fmt.Fprintf(w, "\t  by %s\n", r.Last.TLS)
 		}
+	}
+}
+
+// place is a recipient's address, with the one place that is left of it.
+func place(r message.Recipient) string {
+	switch l := r.Local; {
+	case l == nil:
+		return r.Address
+	case l.Program != "":
+		return r.Address + " (|" + l.Program + ")"
+	default:
+		return r.Address + " (" + l.User + ")"
 	}
 }
 
