@@ -14,7 +14,7 @@ func (s *Log) section() section {
 		{name: "level", def: `"info"`, value: choice(&s.level, "debug", "info", "warn", "error"),
 			doc: "The least important lines that are written. \"debug\" also shows the protocol dialogue, without passwords and bodies."},
 		{name: "format", def: `"auto"`, value: choice(&s.Format, "auto", "text", "journal", "json"),
-			doc: "\"text\": with time; \"journal\": without time, with a priority that systemd's journal reads; \"json\": one object a line; \"auto\": \"journal\" under systemd, else \"text\"."},
+			doc: "\"text\": with time; \"journal\": for systemd's journal, with a field for each value, so that journalctl MAILSRVD_USER=alice or MAILSRVD_TRACE=ID finds lines; \"json\": one object a line; \"auto\": \"journal\" under systemd, else \"text\"."},
 	}}
 }
 

@@ -86,11 +86,20 @@ inside bash -ex <<-'EOF'
 	sieve --deactivate
 
 	systemctl reload mailsrvd && sleep 1 && probe
+	# Each value of a line is a field in the journal, and a message is followed there
+	# after a restart.
+	field() { journalctl -u mailsrvd --no-pager -o json "$@" | python3 -c 'import json, sys; [print(json.loads(l)["MAILSRVD_'"$f"'"]) for l in sys.stdin]'; }
+	f=CONFIG; [ "$(field MAILSRVD_MSG=ready)" = /etc/mailsrvd/mailsrvd.toml ]
+	f=TRACE; trace=$(field MAILSRVD_MSG=message | tail -n 1)
+	mailsrvd trace "$trace" | sed 's/^[^ ]* [^ ]*//' | tee /root/trace
+	grep -q 'saved mail to INBOX' /root/trace
 	old=$(main)
 	kill -9 "$old"
 	for _ in $(seq 50); do sleep 0.2; [ "$(main)" != "$old" ] && [ "$(main)" != 0 ] && systemctl is-active -q mailsrvd && break; done
 	[ "$(main)" != "$old" ]
 	probe
+	mailsrvd trace "$trace" | sed 's/^[^ ]* [^ ]*//' | diff - /root/trace
+	mailsrvd trace --json "$trace" | python3 -c 'import json, sys; assert len(json.load(sys.stdin)) > 1'
 	systemctl stop mailsrvd
 	systemctl show -p Result -p ExecMainStatus mailsrvd
 EOF

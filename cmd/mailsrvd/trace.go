@@ -4,10 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/exec"
-	"regexp"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -29,7 +25,8 @@ named and that stands in our Received field, a queue id, a Message-ID, or the
 trace of a session.
 
 The running daemon remembers its latest 20,000 lines. When it knows nothing, the
-journal of the unit mailsrvd is searched, if there is one.
+journal of the unit mailsrvd is searched, if there is one. Each field of a line is
+there as well: journalctl MAILSRVD_TRACE=ID finds the same lines.
 
 Exit status: 0 something was found; 1 nothing was.`,
 		Example: "  mailsrvd trace 1k9x3t5mq7w2za\n  mailsrvd trace '<20261125.1@svc.plus>'",
@@ -43,10 +40,15 @@ Exit status: 0 something was found; 1 nothing was.`,
 			if err != nil && !errors.Is(err, control.ErrNoDaemon) {
 				return err
 			}
-			if len(found) > 0 {
-				return p.print(a, found, func(w *tabwriter.Writer) { printLines(w, found) })
+			if len(found) == 0 {
+				if found, err = journalLines(cmd.Context(), args[0]); err != nil {
+					return err
+				}
 			}
-			return a.searchJournal(cmd, args[0])
+			if len(found) == 0 {
+				return fmt.Errorf("nothing is known of %s; if the log is kept in files, search them for it", args[0])
+			}
+			return p.print(a, found, func(w *tabwriter.Writer) { printLines(w, found) })
 		},
 	}
 	p.flag(c)
@@ -68,21 +70,4 @@ func printLines(w *tabwriter.Writer, rs []observe.Record) {
 		}
 		fmt.Fprintln(w)
 	}
-}
-
-// searchJournal is for what the daemon does not remember.
-func (a *app) searchJournal(cmd *cobra.Command, id string) error {
-	notFound := fmt.Errorf("nothing is known of %s; if the log is kept in files, search them for it", id)
-	journalctl, err := exec.LookPath("journalctl")
-	if err != nil {
-		return notFound
-	}
-	search := exec.CommandContext(cmd.Context(), journalctl, "--no-pager", "--quiet", "--output=short-iso", "--unit=mailsrvd", "--grep="+regexp.QuoteMeta(id))
-	search.Stderr = os.Stderr
-	out, err := search.Output()
-	if err != nil || strings.TrimSpace(string(out)) == "" {
-		return notFound
-	}
-	_, err = a.stdout.Write(out)
-	return err
 }

@@ -18,12 +18,6 @@ type Record struct {
 	Fields []Field `json:"fields"`
 }
 
-// Field is one key and its value.
-type Field struct {
-	Key   string `json:"key"`
-	Value string `json:"value"`
-}
-
 // Get is the value of the first field with the key, "" without one.
 func (r Record) Get(key string) string {
 	for _, f := range r.Fields {
@@ -45,9 +39,6 @@ type History struct {
 
 // NewHistory remembers size lines.
 func NewHistory(size int) *History { return &History{ring: make([]Record, 0, size)} }
-
-// maxField is how much of a value is kept, in bytes.
-const maxField = 1 << 10
 
 // Handler is next, with all that it is given remembered.
 func (h *History) Handler(next slog.Handler) slog.Handler { return &remember{next: next, history: h} }
@@ -104,8 +95,7 @@ func (h *History) Last(most int, keep func(Record) bool) []Record {
 type remember struct {
 	next    slog.Handler
 	history *History
-	fields  []Field
-	prefix  string
+	given
 }
 
 // Enabled implements slog.Handler: what is remembered need not be written.
@@ -117,12 +107,7 @@ func (m *remember) Enabled(ctx context.Context, l slog.Level) bool {
 // would push out all others.
 func (m *remember) Handle(ctx context.Context, r slog.Record) error {
 	if r.Level >= slog.LevelInfo {
-		kept := Record{Time: r.Time, Level: r.Level, Text: r.Message, Fields: slices.Clip(m.fields)}
-		r.Attrs(func(a slog.Attr) bool {
-			kept.Fields = append(kept.Fields, field(m.prefix, a))
-			return true
-		})
-		m.history.add(kept)
+		m.history.add(Record{Time: r.Time, Level: r.Level, Text: r.Message, Fields: m.all(r)})
 	}
 	if !m.next.Enabled(ctx, r.Level) {
 		return nil
@@ -132,25 +117,10 @@ func (m *remember) Handle(ctx context.Context, r slog.Record) error {
 
 // WithAttrs implements slog.Handler.
 func (m *remember) WithAttrs(attrs []slog.Attr) slog.Handler {
-	with := *m
-	with.next, with.fields = m.next.WithAttrs(attrs), slices.Clip(m.fields)
-	for _, a := range attrs {
-		with.fields = append(with.fields, field(m.prefix, a))
-	}
-	return &with
+	return &remember{m.next.WithAttrs(attrs), m.history, m.with(attrs)}
 }
 
 // WithGroup implements slog.Handler.
 func (m *remember) WithGroup(name string) slog.Handler {
-	with := *m
-	with.next, with.prefix = m.next.WithGroup(name), m.prefix+name+"."
-	return &with
-}
-
-func field(prefix string, a slog.Attr) Field {
-	v := a.Value.Resolve().String()
-	if len(v) > maxField {
-		v = v[:maxField]
-	}
-	return Field{prefix + a.Key, v}
+	return &remember{m.next.WithGroup(name), m.history, m.group(name)}
 }

@@ -35,30 +35,6 @@ func TestLoggerFormats(t *testing.T) {
 	}
 }
 
-func TestAutoFormatFollowsTheJournal(t *testing.T) {
-	for env, want := range map[string]string{"": "time=", "8:1234": "<6>msg="} {
-		t.Setenv("JOURNAL_STREAM", env)
-		var b bytes.Buffer
-		l, _ := NewLogger(&b, "auto", slog.LevelInfo)
-		l.Info("x")
-		if !strings.HasPrefix(b.String(), want) {
-			t.Errorf("JOURNAL_STREAM=%q: %q", env, b.String())
-		}
-	}
-}
-
-func TestJournalPriorities(t *testing.T) {
-	var b bytes.Buffer
-	l, _ := NewLogger(&b, "journal", slog.LevelDebug)
-	l.Debug("d")
-	l.Info("i")
-	l.Error("e")
-	l.WithGroup("g").Info("x", "time", "kept")
-	if got, want := b.String(), "<7>msg=d\n<6>msg=i\n<3>msg=e\n<6>msg=x g.time=kept\n"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
 func TestParseLevel(t *testing.T) {
 	for s, want := range map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "WARN": slog.LevelWarn, "error": slog.LevelError} {
 		if got, err := ParseLevel(s); err != nil || got != want {
