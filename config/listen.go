@@ -39,7 +39,7 @@ func (s *Listen) section() section {
 		{name: "http", def: `""`, example: `":80"`, value: addresses(&s.HTTP),
 			doc: "The same without TLS, for proofs of [acme] and for mail programs that ask autoconfig by HTTP; all else is sent on to https, if that is on."},
 		{name: "metrics", def: `""`, example: `"127.0.0.1:9925"`, value: addresses(&s.Metrics),
-			doc: "HTTP with /metrics for Prometheus and /healthz. It needs no password: keep it on a loopback address."},
+			doc: "HTTP with /metrics for Prometheus, /healthz (200 if mail can be taken and users can log in, else 503 and the reason) and /livez (200 as long as the process answers). It needs no password: keep it on a loopback address."},
 		{name: "status", def: `""`, example: `"127.0.0.1:9926"`, value: addresses(&s.Status),
 			doc: "HTTP with a status page for the administrator's browser: queue, recent mail and failures, certificates, DNS. It changes nothing, but shows addresses to whoever may connect: use a loopback address, or, where others have accounts on the host, a socket that ssh -L leads to."},
 	}}

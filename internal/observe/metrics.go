@@ -2,6 +2,7 @@ package observe
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,11 +28,14 @@ func NewRegistry(version string) *prometheus.Registry {
 // block.
 type Health func() error
 
-// Handler serves /metrics (Prometheus and OpenMetrics) and /healthz. The caller
-// may add to it before it serves.
+// Handler serves /metrics (Prometheus and OpenMetrics), /livez, which answers as
+// long as the process does, and /healthz, which tells whether it can work. They
+// differ in what helps: a restart empties no disk. The caller may add to it before
+// it serves.
 func Handler(g prometheus.Gatherer, health Health) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		answer, code := map[string]string{"status": "ok"}, http.StatusOK
 		if err := health(); err != nil {

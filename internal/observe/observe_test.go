@@ -91,6 +91,9 @@ func TestHTTPServesMetricsAndHealth(t *testing.T) {
 	if code, body := get(t, url+"/healthz"); code != 503 || !strings.Contains(body, sick.Error()) {
 		t.Errorf("sick: %d %s", code, body)
 	}
+	if code, body := get(t, url+"/livez"); code != 200 || body != "ok\n" {
+		t.Errorf("sick, and not alive: %d %s", code, body)
+	}
 	if code, _ := get(t, url+"/"); code != 404 {
 		t.Errorf("/: %d", code)
 	}
