@@ -273,7 +273,7 @@ func (ck *checker) dns(ctx context.Context) {
 		if f.Warning {
 			report = ck.warnAt
 		}
-		report(key, f.About+": "+f.Text, f.Mend)
+		report(key, f.About+": "+f.Text+"; "+f.Means, f.Mend)
 	}
 	ck.dnsLists(ctx)
 }

@@ -204,7 +204,7 @@ func TestDNSCheckComparesTheZone(t *testing.T) {
 	code, stdout, stderr := runCommand(t, "", "dns", "check", "-c", good)
 	// A machine with public addresses of its own is told that the zone has
 	// another one.
-	if strings.Contains(stdout, "which this machine has not") {
+	if strings.Contains(stdout, "which this machine has not") || strings.Contains(stdout, "this machine has the address") {
 		t.Skip("missing: a machine without public addresses")
 	}
 	if code != 0 || !strings.Contains(stdout, "as it should be") {
@@ -219,7 +219,7 @@ func TestDNSCheckComparesTheZone(t *testing.T) {
 		f.Remove("dev._domainkey.example.test")
 	})
 	code, stdout, _ = runCommand(t, "", "dns", "check", "-c", bad)
-	for _, want := range []string{"DKIM: dev._domainkey.example.test", "DMARC: _dmarc.example.test has no DMARC record", "mend: add to the zone: dev._domainkey"} {
+	for _, want := range []string{"DKIM: dev._domainkey.example.test", "DMARC: _dmarc.example.test has no DMARC record", "means: our signatures do not verify", "mend: add to the zone: dev._domainkey"} {
 		if code != 1 || !strings.Contains(stdout, want) {
 			t.Errorf("exit %d, no %q in\n%s", code, want, stdout)
 		}

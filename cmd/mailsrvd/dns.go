@@ -103,7 +103,9 @@ func (a *app) dnsCheckCommand() *cobra.Command {
 		Use:   "check [DOMAIN]",
 		Short: "Compare the DNS with what the mail domains need",
 		Long: `check asks the DNS for MX, addresses, reverse names, SPF, DKIM, DMARC, MTA-STS,
-TLSA and SRV, and prints what differs from what it should be, with the mend.
+TLSA and the names for mail programs, and prints what differs from what it should
+be, what that means for delivery, and the mend. SRV records may be missing: people
+can type the settings in.
 
 Exit status: 0 all is right; 1 something differs.`,
 		Example: "  mailsrvd dns check",
@@ -119,7 +121,7 @@ Exit status: 0 all is right; 1 something differs.`,
 			}
 			err = p.print(a, append([]zone.Finding{}, findings...), func(w *tabwriter.Writer) {
 				for _, f := range findings {
-					fmt.Fprintf(w, "%s: %s\n    mend: %s\n", f.About, f.Text, f.Mend)
+					fmt.Fprintf(w, "%s: %s\n    means: %s\n    mend: %s\n", f.About, f.Text, f.Means, f.Mend)
 				}
 				if len(findings) == 0 {
 					fmt.Fprintln(w, "The DNS is as it should be.")

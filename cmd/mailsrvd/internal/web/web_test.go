@@ -175,7 +175,7 @@ func overview() Overview {
 		Status: admin.Status{Version: "v1", Started: now.Add(-50 * time.Hour), Problem: "disk full", Listeners: []admin.Listener{{Name: "mx", Address: ":25"}},
 			Certificates: []admin.Certificate{{Names: []string{"a.example"}, NotAfter: now.Add(48*time.Hour + time.Minute)}}},
 		Queue: []queue.Item{it}, Mail: []observe.Record{line(slog.LevelInfo, "message")}, Failures: []observe.Record{line(slog.LevelError, "broken")},
-		DNS: &Zones{At: now, Findings: []zone.Finding{{About: "SPF", Text: "no record", Mend: "add one"}}},
+		DNS: &Zones{At: now, Findings: []zone.Finding{{About: "SPF", Text: "no record", Means: "mail is suspected", Mend: "add one"}}},
 	}
 }
 
@@ -183,7 +183,7 @@ func TestStatusPageShowsWhatMatters(t *testing.T) {
 	o := overview()
 	w := do(StatusPage("mx.example.org", func(*http.Request) (Overview, error) { return o, nil }), "GET", "http://127.0.0.1:9926/", "")
 	body := w.Body.String()
-	for _, want := range []string{"disk full", "up 2 days", "late@example.net", "in 10 min", "2.0 MiB", "try later", "no record", "add one", "broken", "&lt;script&gt;", `class="t bad"`, "in 2 days"} {
+	for _, want := range []string{"disk full", "up 2 days", "late@example.net", "in 10 min", "2.0 MiB", "try later", "no record", "mail is suspected", "add one", "broken", "&lt;script&gt;", `class="t bad"`, "in 2 days"} {
 		if w.Code != 200 || !strings.Contains(body, want) {
 			t.Errorf("%d, no %q in\n%s", w.Code, want, body)
 		}

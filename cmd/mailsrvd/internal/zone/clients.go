@@ -2,10 +2,15 @@ package zone
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 
 	mdns "github.com/miekg/dns"
+
+	"svc.plus/mailsrvd/internal/dns"
 )
 
 // clientService is one that mail programs look for by an SRV record (RFC 6186, RFC
@@ -27,7 +32,7 @@ func (s clientService) record(domain string) string { return "_" + s.name + "._t
 
 // clients looks whether SRV records send mail programs elsewhere, or to a port here
 // that is closed. One that is missing is no mistake: programs ask the host by its
-// name, or their user.
+// name, or their user. A name of listen.https is expected.
 func (c *check) clients(ctx context.Context) {
 	for _, s := range c.clientServices() {
 		name := s.record(c.Name)
@@ -44,7 +49,25 @@ func (c *check) clients(ctx context.Context) {
 		if s.port == 0 {
 			mend = "remove the record, or switch the listener on ([listen])"
 		}
-		c.warn("SRV", name, mend, "%s sends mail programs to %s", name, where)
+		c.warn("SRV", name, "mail programs that look there do not find this server; delivery goes on", mend, "%s sends mail programs to %s", name, where)
+	}
+	for _, want := range c.services() {
+		if want.Type == "CNAME" {
+			c.settings(ctx, want)
+		}
+	}
+}
+
+// settings looks at a name under which mail programs ask listen.https.
+func (c *check) settings(ctx context.Context, want Record) {
+	a, err := c.r.Addrs(ctx, want.Name)
+	const about, means = "autoconfig", "mail programs do not set themselves up by this name; delivery goes on"
+	switch {
+	case c.unanswered(about, want.Name, err):
+	case errors.Is(err, dns.ErrNotFound):
+		c.warn(about, want.Name, means, "add to the zone: "+want.Name+". CNAME "+want.Value, "%s does not exist, though listen.https answers for it", want.Name)
+	case len(c.host) > 0 && !slices.ContainsFunc(a.Records, func(have netip.Addr) bool { return slices.Contains(c.host, have) }):
+		c.warn(about, want.Name, means, "make it a CNAME of "+want.Value, "%s leads to %s, not to this server", want.Name, a.Records[0])
 	}
 }
 

@@ -128,8 +128,9 @@ func TestFindings(t *testing.T) {
 		{name: "another MX", remove: []string{"example.org"}, add: "example.org MX 10 other.example.net\nexample.org TXT \"v=spf1 ip4:192.0.2.1 ip6:2001:db8::1 -all\"", want: "MX", text: "is other.example.net, not", mend: "MX 10"},
 		{name: "null MX", remove: []string{"example.org"}, add: "example.org MX 0 .\nexample.org TXT \"v=spf1 ip4:192.0.2.1 ip6:2001:db8::1 -all\"", want: "MX", text: "takes no mail", mend: "MX 10"},
 		{name: "no address", remove: []string{"mail.example.org"}, want: "address", text: "no address", mend: "A (and AAAA)"},
-		{name: "alias", remove: []string{"mail.example.org"}, add: "mail.example.org CNAME h.example.org\nh.example.org A 192.0.2.1", want: "address", text: "CNAME", mend: "records of its own"},
+		{name: "alias", remove: []string{"mail.example.org"}, add: "mail.example.org CNAME h.example.org\nh.example.org A 192.0.2.1\nh.example.org AAAA 2001:db8::1", want: "address", text: "CNAME", mend: "records of its own"},
 		{name: "another address", add: "mail.example.org A 192.0.2.9\n9.2.0.192.in-addr.arpa PTR mail.example.org", want: "address warning", text: "192.0.2.9", mend: "NAT"},
+		{name: "an address of ours that is not there", remove: []string{"mail.example.org"}, add: "mail.example.org A 192.0.2.1", want: "address warning", text: "2001:db8::1, and mail.example.org no AAAA", mend: "AAAA 2001:db8::1"},
 		{name: "no PTR", remove: []string{"1.2.0.192.in-addr.arpa"}, want: "PTR warning", text: "no reverse", mend: "provider"},
 		{name: "another PTR", remove: []string{"1.2.0.192.in-addr.arpa"}, add: "1.2.0.192.in-addr.arpa PTR host1.example.net", want: "PTR warning", text: "leads back to host1.example.net", mend: "provider"},
 		{name: "no SPF", remove: []string{"example.org"}, add: "example.org MX 10 mail.example.org", want: "SPF", text: "no SPF", mend: "v=spf1 mx -all"},
@@ -175,7 +176,7 @@ func TestFindings(t *testing.T) {
 				if g.Warning {
 					about += " warning"
 				}
-				return about == tt.want && strings.Contains(g.Text, tt.text) && strings.Contains(g.Mend, tt.mend)
+				return about == tt.want && strings.Contains(g.Text, tt.text) && g.Means != "" && strings.Contains(g.Mend, tt.mend)
 			})
 			if i < 0 || len(findings) > 1 {
 				t.Errorf("findings: %+v", findings)
@@ -257,7 +258,7 @@ func TestOurPolicyIsComparedWithWhatOthersSee(t *testing.T) {
 		}
 		findings := d.Check(context.Background(), f.Resolver(), func(_ context.Context, url string) (string, error) { return tt.served.String(), nil })
 		for i, g := range findings {
-			if !g.Warning || i >= len(tt.want) || !strings.Contains(g.Text, tt.want[i]) || g.Mend == "" {
+			if !g.Warning || i >= len(tt.want) || !strings.Contains(g.Text, tt.want[i]) || g.Means == "" || g.Mend == "" {
 				t.Errorf("%s: %+v", tt.name, g)
 			}
 		}
@@ -290,8 +291,8 @@ func TestCertificateAsOthersSeeIt(t *testing.T) {
 		{name: "right", tlsa: record(3, leaf), served: []*x509.Certificate{leaf}},
 		{name: "one of two is right", tlsa: record(3, other) + record(3, leaf), served: []*x509.Certificate{leaf}},
 		{name: "the authority", tlsa: record(2, ca.Certificate), served: []*x509.Certificate{leaf, ca.Certificate}},
-		{name: "the authority is not shown", tlsa: record(2, ca.Certificate), served: []*x509.Certificate{leaf}, want: "the TLSA records keep out mail"},
-		{name: "an old key", tlsa: record(3, other), served: []*x509.Certificate{leaf}, want: "the TLSA records keep out mail"},
+		{name: "the authority is not shown", tlsa: record(2, ca.Certificate), served: []*x509.Certificate{leaf}, want: "the TLSA records do not fit"},
+		{name: "an old key", tlsa: record(3, other), served: []*x509.Certificate{leaf}, want: "the TLSA records do not fit"},
 		{name: "of no use to anybody", tlsa: record(1, other), served: []*x509.Certificate{leaf}},
 		{name: "certificate not known", tlsa: record(3, other)},
 		{name: "enforced and trusted", served: []*x509.Certificate{leaf, ca.Certificate}, mode: mtasts.Enforce, roots: roots},
@@ -313,7 +314,7 @@ func TestCertificateAsOthersSeeIt(t *testing.T) {
 		if tt.want == "" && len(findings) == 0 {
 			continue
 		}
-		if len(findings) != 1 || tt.want == "" || findings[0].Warning != tt.warn || !strings.Contains(findings[0].Text, tt.want) || findings[0].Mend == "" {
+		if len(findings) != 1 || tt.want == "" || findings[0].Warning != tt.warn || !strings.Contains(findings[0].Text, tt.want) || findings[0].Means == "" || findings[0].Mend == "" {
 			t.Errorf("%s: %+v", tt.name, findings)
 		}
 	}
@@ -325,7 +326,7 @@ func TestKeysInRotation(t *testing.T) {
 	d.Keys = append(d.Keys, Key{"e1", testKey(t), dkim.Waiting}, Key{"s0", testKey(t), dkim.Spent}, Key{"s00", testKey(t), dkim.Retiring})
 	for _, tt := range []struct{ remove, add, want string }{
 		{want: ""},
-		{remove: "e1._domainkey.example.org", want: "warning the old key signs until it is there"},
+		{remove: "e1._domainkey.example.org", want: "warning there is no DKIM record"},
 		{remove: "s00._domainkey.example.org", want: "there is no DKIM record"},
 		{add: dkim.ZoneLine("example.org", "s0", d.Keys[2].Key), want: "warning is of a key that no longer signs"},
 	} {
@@ -341,7 +342,7 @@ func TestKeysInRotation(t *testing.T) {
 		if tt.want == "" && len(findings) == 0 {
 			continue
 		}
-		if len(findings) != 1 || tt.want == "" || findings[0].Warning != warning || !strings.Contains(findings[0].Text, text) {
+		if len(findings) != 1 || tt.want == "" || findings[0].Warning != warning || !strings.Contains(findings[0].Text, text) || findings[0].Means == "" {
 			t.Errorf("%+v: %+v", tt, findings)
 		}
 	}
