@@ -7,9 +7,10 @@ set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 top=$(dirname "$here")
 [ "$(id -u)" = 0 ] || { echo "missing: root, to make namespaces" >&2; exit 1; }
-for c in chasquid dovecot doveadm swaks python3 openssl; do
+for c in chasquid dovecot doveadm sievec swaks python3 openssl; do
 	command -v $c >/dev/null || { echo "missing: $c (deploy/setup.sh build test)" >&2; exit 1; }
 done
+"$here/manual.py" --spans "$top/docs/migrate.md"
 . "$here/machine.sh"
 machine_dir=$(mktemp -d /tmp/migrate-test.XXXXXX)
 trap 'code=$?; [ $code = 0 ] || report; machine_stop; rm -rf "$machine_dir"; exit $code' EXIT
@@ -55,6 +56,9 @@ put 644 /etc/dovecot/local.conf <<-'EOF'
 	    user = chasquid
 	  }
 	}
+	protocol lmtp {
+	  mail_plugins = $mail_plugins sieve
+	}
 	ssl = required
 	ssl_cert = </etc/chasquid/certs/svc.plus/fullchain.pem
 	ssl_key = </etc/chasquid/certs/svc.plus/privkey.pem
@@ -69,6 +73,12 @@ inside bash -e <<-'EOF'
 	# The machine is a copy of a host on which people may have mail.
 	awk -F: '$3 >= 1000 && $3 < 60000 && $1 != "support" && $1 != "second" {print $1}' /etc/passwd | xargs -rn1 userdel
 	echo 'correct horse' >/root/support.password
+	install -d -o second -g second /home/second/sieve
+	cat >/home/second/sieve/main.sieve <<-'SIEVE'
+		require ["fileinto", "mailbox"];
+		if header :contains "subject" ["message 3", "more 2"] { fileinto :create "Filed"; }
+	SIEVE
+	ln -s sieve/main.sieve /home/second/.dovecot.sieve
 	echo '127.0.0.1 localhost smtp.svc.plus' >/etc/hosts
 	: >/etc/aliases
 	mkdir -p /etc/chasquid/certs/svc.plus /var/lib/chasquid
@@ -92,23 +102,26 @@ put 755 /root/more-mail <<-'EOF'
 	#!/bin/bash -e
 	# Mail, a flag and a folder that only the newer server knows of.
 	for n in 1 2 3; do
-		swaks --server 127.0.0.1:25 --from someone@example.net --to sales@svc.plus --header "Message-Id: <more$n@example.net>" --body more --hide-all
+		swaks --server 127.0.0.1:25 --from someone@example.net --to sales@svc.plus --header "Message-Id: <more$n@example.net>" --header "Subject: more $n" --body more --hide-all
 	done
 	curl -sS --insecure -u 'support:correct horse' imaps://127.0.0.1/ -X 'CREATE Later/On' >/dev/null
 	curl -sS --insecure -u 'support:correct horse' imaps://127.0.0.1/INBOX -X 'UID COPY 2:3 Later/On' >/dev/null
 	curl -sS --insecure -u 'support:correct horse' imaps://127.0.0.1/INBOX -X 'UID STORE 4 +FLAGS (\Answered $Forwarded)' >/dev/null
+	# Filters go on.
+	[ "$(find /home/second/Maildir/.Filed -path '*/Maildir/.Filed/[nc]*/*' -type f | wc -l)" = 2 ]
 	rm -f /root/state
 	/root/same-mail 993 before
 	mv /root/state.before /root/state
 EOF
 inside bash -e <<-'EOF'
 	for n in $(seq 8); do
-		swaks --server 127.0.0.1:25 --from someone@example.net --to sales@svc.plus --header "Message-Id: <m$n@example.net>" --body "message $n" --hide-all
+		swaks --server 127.0.0.1:25 --from someone@example.net --to sales@svc.plus --header "Message-Id: <m$n@example.net>" --header "Subject: message $n" --body "message $n" --hide-all
 	done
 	for _ in $(seq 100); do
-		[ "$(ls /home/second/Maildir/new /home/support/Maildir/new | grep -c M)" -ge 16 ] && break
+		[ "$(find /home/{second,support}/Maildir -path '*/new/*' -type f | wc -l)" -ge 16 ] && break
 		sleep 0.2
 	done
+	ls /home/second/Maildir/.Filed/new/*
 	doveadm mailbox create -s -u support 'Work/Plans' 'Füße'
 	doveadm move -u support Work/Plans mailbox INBOX uid 5:6
 	doveadm flags add -u support '\Seen \Flagged' mailbox INBOX uid 1:2

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/migrate"
 	"svc.plus/mailsrvd/config"
+	"svc.plus/mailsrvd/internal/asuser"
 )
 
 type migrateOptions struct {
@@ -102,7 +104,8 @@ func existing(dir string) string {
 	return dir
 }
 
-// lookAtUsers adds what must be done in Maildirs, and whose filters would stop.
+// lookAtUsers adds what must be done in Maildirs, and whose filters would not
+// run.
 func lookAtUsers(ctx context.Context, plan *migrate.Plan, cfg *config.Config) {
 	users, err := systemUsers("/etc/passwd", cfg.Mail.MinUID)
 	if err != nil {
@@ -114,10 +117,32 @@ func lookAtUsers(ctx context.Context, plan *migrate.Plan, cfg *config.Config) {
 		if err != nil || !reports[0].Fine() || len(reports[0].FullKeywords) > 0 {
 			plan.Todo("Maildir of "+u.Name, "mailsrvd setup-user --check "+u.Name+" says what, and the mend", "something needs mending")
 		}
-		if script := filepath.Join(u.Home, ".dovecot.sieve"); existing(script) != "" {
-			plan.Todo(script, "tell "+u.Name+"; nothing of it is lost, but mail goes to the INBOX", "the user's Sieve script is not run")
+		script := filepath.Join(u.Home, ".dovecot.sieve")
+		if err := scriptFault(ctx, cfg, u, script); err != nil {
+			first, _, _ := strings.Cut(err.Error(), "\n")
+			plan.Todo(script, "mailsrvd sieve check "+script+" says all, and the mend", "this filter would not run, and its mail would go to the INBOX: %s", first)
 		}
 	}
+}
+
+// scriptFault is why a user's filter script would not run; nil without a script.
+// It is read with his own rights.
+func scriptFault(ctx context.Context, cfg *config.Config, u asuser.Owner, path string) error {
+	err := asuser.Do(ctx, u, func() error {
+		fi, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		if !fi.Mode().IsRegular() {
+			return errors.New("it is no regular file")
+		}
+		_, err = compileScript(ctx, path, filepath.Join(u.Home, "sieve"), cfg.Sieve.GlobalDir)
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, asuser.ErrRefused) {
+		return nil
+	}
+	return err
 }
 
 // report prints what matters most last, where a terminal shows it.

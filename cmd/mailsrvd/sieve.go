@@ -34,7 +34,7 @@ Exit status: 0 no mistakes, perhaps warnings; 1 mistakes.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			wrong := false
 			for _, path := range args {
-				script, err := compileScript(cmd, path)
+				script, err := compileScript(cmd.Context(), path, filepath.Dir(path), "")
 				var problems sieve.Problems
 				switch {
 				case errors.As(err, &problems):
@@ -56,17 +56,22 @@ Exit status: 0 no mistakes, perhaps warnings; 1 mistakes.`,
 	}
 }
 
-func compileScript(cmd *cobra.Command, path string) (*sieve.Script, error) {
+// compileScript reads a script, which includes others from dir, and those for all
+// users from global, "" for the same directory.
+func compileScript(ctx context.Context, path, dir, global string) (*sieve.Script, error) {
 	source, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Dir(path)
 	o := sieve.Options{}
-	o.Include = func(_ context.Context, _ sieve.Location, name string) ([]byte, error) {
-		return os.ReadFile(filepath.Join(dir, name+".sieve"))
+	o.Include = func(_ context.Context, from sieve.Location, name string) ([]byte, error) {
+		in := dir
+		if from == sieve.Global && global != "" {
+			in = global
+		}
+		return os.ReadFile(filepath.Join(in, name+".sieve"))
 	}
-	return sieve.Compile(cmd.Context(), path, source, o)
+	return sieve.Compile(ctx, path, source, o)
 }
 
 // sieveOutcome is what sieve test prints as JSON.
@@ -92,7 +97,7 @@ Exit status: 0 the script came to its end; 1 it has mistakes, or was stopped.`,
 		Example: "  mailsrvd sieve test ~/.dovecot.sieve message.eml --from boss@example.net",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			script, err := compileScript(cmd, args[0])
+			script, err := compileScript(cmd.Context(), args[0], filepath.Dir(args[0]), "")
 			if err != nil {
 				return err
 			}

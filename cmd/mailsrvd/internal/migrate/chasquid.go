@@ -105,6 +105,10 @@ func (p *Plan) chasquidConf(path string) error {
 			mda = f.value
 		case f.key == "haproxy_incoming" && f.value == "true":
 			p.Todo(where, "let the proxy go, or let it pass packets on", "the PROXY protocol is not spoken")
+		case f.key == "give_up_send_after":
+			p.set("queue", "max_age", quote(f.value), where)
+		case f.key == "max_queue_items":
+			p.note(where, "the queue takes what the disk takes; [submission] bounds what one user sends")
 		case f.key == "mail_log_path":
 			p.note(where, "the log goes to the journal: journalctl -u mailsrvd")
 		case slices.Contains([]string{"mail_delivery_agent_args", "dovecot_userdb_path", "dovecot_client_path", "haproxy_incoming"}, f.key):
@@ -242,7 +246,7 @@ func (p *Plan) chasquidAliases(path, domain string) error {
 		case !ok || name == "" || targets == "":
 			p.Todo(where, "mend it by hand", "is no alias: %q", line)
 		case strings.HasPrefix(targets, "|"):
-			p.Todo(where, "let a user with a Sieve script or a cron job do it, or read the mailbox by IMAP", "%s runs a program, which we never do", name)
+			p.Todo(where, "deliver to a user, and let the program read that mailbox by IMAP", "%s runs a program, which we never do", name)
 			fmt.Fprintf(&b, "# %s: %s\n", name, targets)
 		default:
 			at++
@@ -302,11 +306,35 @@ func (p *Plan) chasquidHooks(dir string) {
 		}
 		switch e.Name() {
 		case "post-data":
-			p.Todo(path, "look what it does: DKIM signing, SPF, DKIM and DMARC checks are built in; a spam or virus filter is yours to connect", "hooks are not run")
+			p.Todo(path, "look what it does: DKIM signing, SPF, DKIM and DMARC checks are built in"+hookPrograms(path), "hooks are not run")
 		case "alias-resolve", "alias-exists":
 			p.Todo(path, "write the aliases into a file of [aliases]", "hooks are not run")
 		default:
 			p.Todo(path, "look what it does", "hooks are not run")
 		}
 	}
+}
+
+// hookCalls are programs that hooks call, with what there is in their place.
+var hookCalls = []struct{ name, instead string }{
+	{"rspamc", "connect rspamd by [[inbound.filter]]"},
+	{"spamc", "connect SpamAssassin by spamass-milter and [[inbound.filter]]"},
+	{"clamdscan", "connect clamav-milter by [[inbound.filter]]"},
+	{"clamscan", "connect clamav-milter by [[inbound.filter]]"},
+	{"greylistc", "set [inbound.greylist]"},
+}
+
+// hookPrograms says what to do about the programs that a hook names.
+func hookPrograms(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	out := ""
+	for _, c := range hookCalls {
+		if regexp.MustCompile(`\b` + c.name + `\b`).Match(text) {
+			out += "; in place of " + c.name + " " + c.instead
+		}
+	}
+	return out
 }

@@ -72,6 +72,8 @@ type Plan struct {
 	queued int
 	// postmaster says that there is an alias for it.
 	postmaster bool
+	// scripts are filters around users' own, by key of [sieve].
+	scripts map[string]scripts
 }
 
 // setting is one key; section is empty for the keys at the top.
@@ -128,6 +130,12 @@ func (p *Plan) set(section, key, value, origin string) {
 	p.kept(origin, "is now %s = %s", name, value)
 }
 
+// override gives a key a value that is more to the point than one it may have.
+func (p *Plan) override(section, key, value, origin string) {
+	p.settings = slices.DeleteFunc(p.settings, func(s setting) bool { return s.section == section && s.key == key })
+	p.set(section, key, value, origin)
+}
+
 func quote(s string) string { return strconv.Quote(s) }
 
 // quoted is a list of texts, without its brackets.
@@ -148,6 +156,7 @@ func (p *Plan) addDomain(d string) {
 
 // finish decides what depends on both servers.
 func (p *Plan) finish() {
+	p.setScripts()
 	if p.hostname == "" {
 		p.Todo("hostname", "set hostname to the name in the MX record and in the certificate", "neither server has a name of its own")
 		p.hostname = "mail.example.org"
@@ -195,7 +204,7 @@ func btoi(b bool) int {
 }
 
 // sections is the order of the sections in the file.
-var sections = []string{"", "listen", "tls", "auth", "auth.pam", "auth.passwd_file", "mail", "lda", "imap", "quota", "limits", "relay", "aliases"}
+var sections = []string{"", "listen", "tls", "auth", "auth.pam", "auth.passwd_file", "mail", "lda", "sieve", "imap", "quota", "limits", "queue", "relay", "aliases"}
 
 // Text is the configuration. With trial it is one to run beside the old pair:
 // other ports and directories, and no mail leaves.
