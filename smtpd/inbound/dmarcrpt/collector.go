@@ -10,9 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -50,13 +48,6 @@ type Settings struct {
 }
 
 const (
-	saveEvery  = 30 * time.Second
-	retryAfter = time.Hour
-	// maxDelay spreads the reports of all senders over some hours of the day.
-	maxDelay = 4 * time.Hour
-	// giveUp is when a day is forgotten that could not be reported, counted from
-	// its end.
-	giveUp = 36 * time.Hour
 	// pace is the time between two reports: ten thousand take half an hour.
 	pace = 200 * time.Millisecond
 	// maxPacked is the greatest report that is sent, compressed (section 7.2.1.1
@@ -66,27 +57,28 @@ const (
 
 // Collector counts and reports. It is safe for concurrent use.
 type Collector struct {
-	o     Options
-	store daybook.Store[tally]
-	now   func() time.Time
-	delay time.Duration // after midnight
-	pace  time.Duration
-	sent  *prometheus.CounterVec
-
-	mu    sync.Mutex // guards what follows
-	date  string     // of today's counts
-	today *daybook.Day[tally]
-	dirty bool // today is not saved
-
-	next map[string]time.Time // when a day is tried again; Run's alone
+	o    Options
+	book *daybook.Book[tally]
+	now  func() time.Time
+	sent *prometheus.CounterVec
 }
 
 // New makes a Collector, which goes on with the counts of today that are kept.
-func New(o Options) *Collector {
-	c := &Collector{o: o, store: daybook.Store[tally]{Dir: o.Dir, Valid: func(t *tally) bool { return !slices.Contains(t.Rows, nil) }}, now: time.Now, delay: rand.N(maxDelay), pace: pace, next: map[string]time.Time{}}
-	if c.o.Logger == nil {
-		c.o.Logger = slog.New(slog.DiscardHandler)
+func New(o Options) *Collector { return newCollector(o, daybook.Options[tally]{Pace: pace}) }
+
+// newCollector is New with a clock and other times.
+func newCollector(o Options, book daybook.Options[tally]) *Collector {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if book.Now == nil {
+		book.Now = time.Now
+	}
+	c := &Collector{o: o, now: book.Now}
+	book.Store = daybook.Store[tally]{Dir: o.Dir, Valid: func(t *tally) bool { return !slices.Contains(t.Rows, nil) }}
+	book.About, book.MaxDomains, book.Logger = "DMARC report", maxDomains, o.Logger
+	book.On, book.Send = func() bool { return o.Settings().On }, c.send
+	c.book = daybook.New(book)
 	c.sent = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "mailsrvd_dmarc_reports_total", Help: "DMARC aggregate reports to other domains, by result: sent, failed, unwanted (the address does not agree).",
 	}, []string{"result"})
@@ -98,124 +90,15 @@ func New(o Options) *Collector {
 
 // Observe is inbound.Options.Evaluated.
 func (c *Collector) Observe(e inbound.Evaluation) {
-	if !c.o.Settings().On {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.turn()
-	t := c.today.Domains[e.Domain]
-	if t == nil {
-		if len(c.today.Domains) >= maxDomains {
-			return
-		}
-		t = new(tally)
-		c.today.Domains[e.Domain] = t
-	}
-	t.add(e)
-	c.dirty = true
-}
-
-// turn makes today the present day. c.mu is held.
-func (c *Collector) turn() {
-	date := c.now().UTC().Format(time.DateOnly)
-	if date == c.date {
-		return
-	}
-	c.save()
-	day, err := c.store.Load(date)
-	if err != nil {
-		c.o.Logger.Warn("the counts for DMARC reports begin anew", "err", err)
-	}
-	c.date, c.today = date, day
-}
-
-// save writes today's counts, if they have changed. c.mu is held.
-func (c *Collector) save() {
-	if !c.dirty {
-		return
-	}
-	c.dirty = false
-	if err := c.store.Save(c.date, c.today); err != nil {
-		c.o.Logger.Warn("keeping the counts for DMARC reports", "err", err)
-	}
+	c.book.Count(e.Domain, func(t *tally) { t.add(e) })
 }
 
 // Run saves the counts now and then, and sends the reports of days that are
 // over, until ctx ends.
-func (c *Collector) Run(ctx context.Context) {
-	tick := time.NewTicker(saveEvery)
-	defer tick.Stop()
-	for {
-		c.mu.Lock()
-		c.turn()
-		c.save()
-		c.mu.Unlock()
-		if c.o.Settings().On {
-			c.sendDue(ctx)
-		}
-		select {
-		case <-ctx.Done():
-			c.Close()
-			return
-		case <-tick.C:
-		}
-	}
-}
+func (c *Collector) Run(ctx context.Context) { c.book.Run(ctx) }
 
 // Close saves the counts; Run does it too.
-func (c *Collector) Close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.save()
-}
-
-// sendDue sends what is due, a day after the other.
-func (c *Collector) sendDue(ctx context.Context) {
-	for _, date := range c.store.Dates() {
-		start, err := time.Parse(time.DateOnly, date)
-		end := start.Add(24 * time.Hour)
-		now := c.now()
-		if err != nil || now.Before(end.Add(c.delay)) || now.Before(c.next[date]) || ctx.Err() != nil {
-			continue
-		}
-		d, err := c.store.Load(date)
-		if err != nil {
-			c.o.Logger.Warn("a day of DMARC reports is lost", "err", err)
-		}
-		c.sendDay(ctx, start, d)
-		if now.After(end.Add(giveUp)) && len(d.Domains) > 0 && ctx.Err() == nil {
-			c.o.Logger.Warn("giving up on DMARC reports", "day", date, "domains", len(d.Domains))
-			clear(d.Domains)
-		}
-		c.next[date] = now.Add(retryAfter)
-		if err := c.store.Save(date, d); err != nil {
-			c.o.Logger.Warn("keeping the counts for DMARC reports", "err", err)
-		}
-	}
-}
-
-// sendDay reports to all domains of d, and leaves in it those to try again.
-func (c *Collector) sendDay(ctx context.Context, start time.Time, d *daybook.Day[tally]) {
-	tick := time.NewTicker(c.pace)
-	defer tick.Stop()
-	for domain, t := range d.Domains {
-		err := c.send(ctx, start, domain, t)
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			c.o.Logger.Info("a DMARC report is put off", "domain", domain, "err", err)
-			continue
-		}
-		delete(d.Domains, domain)
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
+func (c *Collector) Close() { c.book.Close() }
 
 // send sends one domain its report, if it still wants one.
 func (c *Collector) send(ctx context.Context, start time.Time, domain string, t *tally) error {

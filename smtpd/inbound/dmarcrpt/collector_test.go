@@ -21,6 +21,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"svc.plus/mailsrvd/internal/daybook"
 	"svc.plus/mailsrvd/internal/dns"
 	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/smtpd/inbound"
@@ -55,7 +56,7 @@ func newDesk(t *testing.T, dir string) *desk {
 		t.Fatal(err)
 	}
 	d := &desk{fake: fake, time: time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC), on: true}
-	d.Collector = New(Options{Dir: dir, Hostname: "mx.here.test", Resolver: fake.Resolver(),
+	d.Collector = newCollector(Options{Dir: dir, Hostname: "mx.here.test", Resolver: fake.Resolver(),
 		Settings: func() Settings { return Settings{On: d.on, Organization: "Here Ltd", Contact: "dmarc@here.test"} },
 		Mail: func(_ context.Context, env message.Envelope, c *message.Content) error {
 			if d.err != nil {
@@ -64,24 +65,17 @@ func newDesk(t *testing.T, dir string) *desk {
 			b, _ := io.ReadAll(c.NewReader())
 			d.mail = append(d.mail, sentMail{env, string(b)})
 			return nil
-		}})
-	d.now = func() time.Time { return d.time }
-	d.delay, d.pace = 0, time.Microsecond
+		}}, daybook.Options[tally]{Now: func() time.Time { return d.time }, Delay: 1})
 	return d
 }
+
+// store reads what is kept.
+func (d *desk) store() daybook.Store[tally] { return daybook.Store[tally]{Dir: d.o.Dir} }
 
 // round is what Run does once.
 func (d *desk) round(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	d.mu.Lock()
-	d.turn()
-	d.save()
-	d.mu.Unlock()
-	if d.on {
-		d.sendDue(ctx)
-	}
-	cancel()
+	d.book.Round(t.Context())
 }
 
 func evaluation(domain, remote string) inbound.Evaluation {
@@ -126,8 +120,8 @@ func TestReportsAreSentTheDayAfter(t *testing.T) {
 		t.Errorf("%v unwanted", n)
 	}
 	d.round(t)
-	if len(d.mail) != 2 || len(d.store.Dates()) != 0 {
-		t.Errorf("%d sent, %v left", len(d.mail), d.store.Dates())
+	if len(d.mail) != 2 || len(d.store().Dates()) != 0 {
+		t.Errorf("%d sent, %v left", len(d.mail), d.store().Dates())
 	}
 	m := d.mail[0]
 	if m.env.ReversePath != "dmarc@here.test" || fmt.Sprint(m.env.Recipients[0].Notify) != "[NEVER]" {
@@ -205,13 +199,13 @@ func TestWhatFailsIsTriedAgainAndThenForgotten(t *testing.T) {
 	d.fake.Heal("good.example._report._dmarc.collector.example")
 	d.err = errors.New("the queue is full")
 	d.round(t) // too early
-	d.time = d.time.Add(retryAfter)
+	d.time = d.time.Add(time.Hour)
 	d.round(t)
-	if len(d.mail) != 0 || len(d.store.Dates()) != 1 {
-		t.Fatalf("%d sent, %v", len(d.mail), d.store.Dates())
+	if len(d.mail) != 0 || len(d.store().Dates()) != 1 {
+		t.Fatalf("%d sent, %v", len(d.mail), d.store().Dates())
 	}
 	d.err = nil
-	d.time = d.time.Add(retryAfter)
+	d.time = d.time.Add(time.Hour)
 	d.round(t)
 	if len(d.mail) != 2 {
 		t.Errorf("%d sent", len(d.mail))
@@ -219,11 +213,11 @@ func TestWhatFailsIsTriedAgainAndThenForgotten(t *testing.T) {
 	d.Observe(evaluation("good.example", "192.0.2.1"))
 	d.err = errors.New("for ever")
 	for range 60 {
-		d.time = d.time.Add(retryAfter)
+		d.time = d.time.Add(time.Hour)
 		d.round(t)
 	}
-	if len(d.store.Dates()) != 0 || len(d.mail) != 2 {
-		t.Errorf("%v", d.store.Dates())
+	if len(d.store().Dates()) != 0 || len(d.mail) != 2 {
+		t.Errorf("%v", d.store().Dates())
 	}
 }
 
@@ -239,11 +233,11 @@ func TestOffCountsNothing(t *testing.T) {
 }
 
 func TestDayIsBounded(t *testing.T) {
-	d := newDesk(t, t.TempDir())
+	var day tally
 	for i := range maxRows + 10 {
-		d.Observe(evaluation("good.example", netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}).String()))
+		day.add(evaluation("good.example", netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}).String()))
 	}
-	if n := len(d.today.Domains["good.example"].Rows); n != maxRows {
+	if n := len(day.Rows); n != maxRows {
 		t.Errorf("%d rows", n)
 	}
 }

@@ -5,10 +5,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,39 +44,31 @@ type Settings struct {
 	Organization, Contact string
 }
 
-const (
-	saveEvery  = 30 * time.Second
-	retryAfter = time.Hour
-	// maxDelay spreads the reports of all senders over some hours of the day.
-	maxDelay = 4 * time.Hour
-	// giveUp is when a day is forgotten that could not be reported, counted from
-	// its end.
-	giveUp = 36 * time.Hour
-)
-
 // Collector counts and reports. It is safe for concurrent use.
 type Collector struct {
-	o     Options
-	store daybook.Store[tally]
-	http  *http.Client
-	now   func() time.Time
-	delay time.Duration // after midnight
-	sent  *prometheus.CounterVec
-
-	mu    sync.Mutex // guards what follows
-	date  string     // of today's counts
-	today *daybook.Day[tally]
-	dirty bool // today is not saved
-
-	next map[string]time.Time // when a day is tried again; Run's alone
+	o    Options
+	book *daybook.Book[tally]
+	http *http.Client
+	now  func() time.Time
+	sent *prometheus.CounterVec
 }
 
 // New makes a Collector, which goes on with the counts of today that are kept.
-func New(o Options) *Collector {
-	c := &Collector{o: o, store: daybook.Store[tally]{Dir: o.Dir, Valid: func(t *tally) bool { return !slices.Contains(t.Policies, nil) }}, now: time.Now, delay: rand.N(maxDelay), next: map[string]time.Time{}}
-	if c.o.Logger == nil {
-		c.o.Logger = slog.New(slog.DiscardHandler)
+func New(o Options) *Collector { return newCollector(o, daybook.Options[tally]{}) }
+
+// newCollector is New with a clock and other times.
+func newCollector(o Options, book daybook.Options[tally]) *Collector {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if book.Now == nil {
+		book.Now = time.Now
+	}
+	c := &Collector{o: o, now: book.Now}
+	book.Store = daybook.Store[tally]{Dir: o.Dir, Valid: func(t *tally) bool { return !slices.Contains(t.Policies, nil) }}
+	book.About, book.MaxDomains, book.Logger = "TLS report", maxDomains, o.Logger
+	book.On, book.Send = func() bool { return o.Settings().On }, c.send
+	c.book = daybook.New(book)
 	c.http = c.client()
 	c.sent = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "mailsrvd_tls_reports_total", Help: "Reports on TLS for other domains (RFC 8460), by the way they went and result: sent, failed.",
@@ -92,113 +82,16 @@ func New(o Options) *Collector {
 // Observe is relay.Options.Observe.
 func (c *Collector) Observe(r relay.TLSResult) {
 	domain, err := dns.ToASCII(r.Domain)
-	if err != nil || !c.o.Settings().On {
+	if err != nil {
 		return // an address literal publishes nothing
 	}
 	r.Domain = domain
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.turn()
-	t := c.today.Domains[domain]
-	if t == nil {
-		if len(c.today.Domains) >= maxDomains {
-			return
-		}
-		t = new(tally)
-		c.today.Domains[domain] = t
-	}
-	t.add(r)
-	c.dirty = true
-}
-
-// turn makes today the present day. mu is held.
-func (c *Collector) turn() {
-	date := c.now().UTC().Format(time.DateOnly)
-	if date == c.date {
-		return
-	}
-	c.save()
-	day, err := c.store.Load(date)
-	if err != nil {
-		c.o.Logger.Warn("the counts for TLS reports begin anew", "err", err)
-	}
-	c.date, c.today = date, day
-}
-
-// save writes today's counts, if they have changed. mu is held.
-func (c *Collector) save() {
-	if !c.dirty {
-		return
-	}
-	c.dirty = false
-	if err := c.store.Save(c.date, c.today); err != nil {
-		c.o.Logger.Warn("keeping the counts for TLS reports", "err", err)
-	}
+	c.book.Count(domain, func(t *tally) { t.add(r) })
 }
 
 // Run saves the counts now and then, and sends the reports of days that are
 // over, until ctx ends.
-func (c *Collector) Run(ctx context.Context) {
-	tick := time.NewTicker(saveEvery)
-	defer tick.Stop()
-	for {
-		c.mu.Lock()
-		c.turn()
-		c.save()
-		c.mu.Unlock()
-		if c.o.Settings().On {
-			c.sendDue(ctx)
-		}
-		select {
-		case <-ctx.Done():
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.save()
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-// sendDue sends what is due, a day after the other.
-func (c *Collector) sendDue(ctx context.Context) {
-	for _, date := range c.store.Dates() {
-		start, err := time.Parse(time.DateOnly, date)
-		end := start.Add(24 * time.Hour)
-		now := c.now()
-		if err != nil || now.Before(end.Add(c.delay)) || now.Before(c.next[date]) || ctx.Err() != nil {
-			continue
-		}
-		d, err := c.store.Load(date)
-		if err != nil {
-			c.o.Logger.Warn("a day of TLS reports is lost", "err", err)
-		}
-		c.sendDay(ctx, start, d)
-		if now.After(end.Add(giveUp)) && len(d.Domains) > 0 && ctx.Err() == nil {
-			c.o.Logger.Warn("giving up on TLS reports", "day", date, "domains", len(d.Domains))
-			clear(d.Domains)
-		}
-		c.next[date] = now.Add(retryAfter)
-		if err := c.store.Save(date, d); err != nil {
-			c.o.Logger.Warn("keeping the counts for TLS reports", "err", err)
-		}
-	}
-}
-
-// sendDay reports to all domains of d, and leaves in it those to try again.
-func (c *Collector) sendDay(ctx context.Context, start time.Time, d *daybook.Day[tally]) {
-	for domain, t := range d.Domains {
-		err := c.send(ctx, start, domain, t)
-		if ctx.Err() != nil {
-			return
-		}
-		if err == nil {
-			delete(d.Domains, domain)
-			continue
-		}
-		c.o.Logger.Info("a TLS report is put off", "domain", domain, "err", err)
-	}
-}
+func (c *Collector) Run(ctx context.Context) { c.book.Run(ctx) }
 
 // send sends one domain its report, if it wants one.
 func (c *Collector) send(ctx context.Context, start time.Time, domain string, t *tally) error {

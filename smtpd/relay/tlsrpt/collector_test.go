@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"mime"
@@ -21,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"svc.plus/mailsrvd/internal/daybook"
 	"svc.plus/mailsrvd/internal/dns"
 	"svc.plus/mailsrvd/internal/message"
 	"svc.plus/mailsrvd/smtpd/relay"
@@ -60,15 +62,14 @@ func newWorld(t *testing.T, zone string) *world {
 
 // start makes the Collector, as a restart of the daemon does.
 func (w *world) start(dir string) {
-	c := New(Options{
+	c := newCollector(Options{
 		Dir: dir, Hostname: "mail.example.org", Resolver: w.dns.Resolver(),
 		Settings: func() Settings {
 			return Settings{On: w.on, Organization: "Example Ltd", Contact: "postmaster@example.org"}
 		},
 		Mail:   w.enqueue,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-	})
-	c.now, c.delay = func() time.Time { return w.clock }, time.Hour
+	}, daybook.Options[tally]{Now: func() time.Time { return w.clock }, Delay: time.Hour})
 	srv := httptest.NewTLSServer(http.HandlerFunc(w.take))
 	w.t.Cleanup(srv.Close)
 	c.http = srv.Client()
@@ -114,14 +115,13 @@ func (w *world) take(rw http.ResponseWriter, r *http.Request) {
 func (w *world) round() {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(w.t.Context())
-	w.Collector.mu.Lock()
-	w.turn()
-	w.save()
-	w.Collector.mu.Unlock()
-	w.sendDue(ctx)
+	w.book.Round(ctx)
 	cancel()
 	w.Run(ctx) // ends at once, and saves
 }
+
+// store reads what is kept.
+func (w *world) store() daybook.Store[tally] { return daybook.Store[tally]{Dir: w.o.Dir} }
 
 func (w *world) expect(what string, mails, posts int) {
 	w.t.Helper()
@@ -172,7 +172,7 @@ func TestADayIsReportedByMailAndHTTPS(t *testing.T) {
 	w.expect("after it", 1, 1)
 	w.round()
 	w.expect("once only", 1, 1)
-	if files := w.store.Dates(); len(files) != 0 {
+	if files := w.store().Dates(); len(files) != 0 {
 		t.Errorf("left: %q", files)
 	}
 	inMail := w.readMail(w.queued[0])
@@ -286,7 +286,7 @@ func TestFailuresOfTheDNSAndOfTheQueue(t *testing.T) {
 	w.refuse = errors.New("no key")
 	for range 2 {
 		w.round()
-		w.clock = w.clock.Add(retryAfter)
+		w.clock = w.clock.Add(time.Hour)
 		w.dns.Heal("_smtp._tls.a.example")
 	}
 	w.expect("no queue", 0, 1)
@@ -304,7 +304,7 @@ func TestADayIsGivenUpInTheEnd(t *testing.T) {
 		w.round()
 	}
 	w.expect("nothing", 0, 0)
-	if files := w.store.Dates(); len(files) != 0 {
+	if files := w.store().Dates(); len(files) != 0 {
 		t.Errorf("left: %q", files)
 	}
 }
@@ -335,7 +335,7 @@ func TestDamagedFilesCostTheirDayAlone(t *testing.T) {
 		w.clock = w.clock.Add(24 * time.Hour)
 		w.round()
 		w.expect(text, 1, 1)
-		if files := w.store.Dates(); len(files) != 0 {
+		if files := w.store().Dates(); len(files) != 0 {
 			t.Errorf("left: %q", files)
 		}
 	}
@@ -343,17 +343,21 @@ func TestDamagedFilesCostTheirDayAlone(t *testing.T) {
 
 func TestWhatIsKeptIsBounded(t *testing.T) {
 	w := newWorld(t, zone)
+	w.Observe(result("da.example", sts, "", ""))
 	for i := range maxDomains + 5 {
-		w.Observe(result("d"+string(rune('a'+i%26))+strings.Repeat("x", i/26%50)+strings.Repeat("y", i/1300)+".example", sts, "", ""))
+		w.Observe(result(fmt.Sprintf("d%d.example", i), sts, "", ""))
 	}
-	if n := len(w.today.Domains); n > maxDomains {
+	w.book.Close()
+	today := must(w.store().Load("2026-11-25"))
+	if n := len(today.Domains); n != maxDomains {
 		t.Errorf("%d domains", n)
 	}
 	for i := range 3 * maxDetails {
 		w.Observe(result("da.example", sts, relay.InvalidTLS, strings.Repeat("z", i)))
 		w.Observe(result("da.example", relay.Published{Type: relay.STS, Text: []string{strings.Repeat("z", i)}}, "", ""))
 	}
-	day := w.today.Domains["da.example"]
+	w.book.Close()
+	day := must(w.store().Load("2026-11-25")).Domains["da.example"]
 	if len(day.Policies) != maxPolicies || len(day.Policies[0].Details) != maxDetails || day.Policies[0].Failure != 3*maxDetails {
 		t.Errorf("%d policies, %d details, %d failures", len(day.Policies), len(day.Policies[0].Details), day.Policies[0].Failure)
 	}
