@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/emersion/go-smtp"
 
@@ -160,13 +159,14 @@ func TestForwardedMailIsSealed(t *testing.T) {
 	// What our own users send is theirs to sign.
 	o.send(t, "elsewhere@"+dev.Domain)
 	own := ""
-	for range 400 {
-		if i := slices.IndexFunc(n.mail(), func(m string) bool { return strings.Contains(m, "Subject: by submission") }); i >= 0 {
-			own = n.mail()[i]
-			break
+	eventually(func() bool {
+		mail := n.mail()
+		i := slices.IndexFunc(mail, func(m string) bool { return strings.Contains(m, "Subject: by submission") })
+		if i >= 0 {
+			own = mail[i]
 		}
-		time.Sleep(50 * time.Millisecond)
-	}
+		return i >= 0
+	})
 	if own == "" || strings.Contains(own, "ARC-Seal") || !strings.Contains(own, "DKIM-Signature") {
 		t.Errorf("mail of our own user:\n%s", own)
 	}

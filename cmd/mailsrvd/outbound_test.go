@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"svc.plus/mailsrvd/cmd/mailsrvd/internal/dev"
 )
@@ -16,10 +15,8 @@ import (
 // await asks until it is so.
 func await(t *testing.T, what string, so func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !so(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal(what)
-		}
+	if !eventually(so) {
+		t.Fatal(what)
 	}
 }
 

@@ -20,6 +20,20 @@ import (
 	"svc.plus/mailsrvd/config"
 )
 
+// patience is how long tests wait for what must come. Only a failure takes so long,
+// so that a busy machine is none.
+const patience = 2 * time.Minute
+
+// eventually reports whether ok comes true while one has patience.
+func eventually(ok func() bool) bool {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
 // process is mailsrvd serve as a process of its own.
 type process struct {
 	*exec.Cmd
@@ -77,7 +91,7 @@ func newSupervisor(t *testing.T) *supervisor {
 // await reads messages until one has the line.
 func (s *supervisor) await(t *testing.T, line string) {
 	t.Helper()
-	s.SetReadDeadline(time.Now().Add(20 * time.Second))
+	s.SetReadDeadline(time.Now().Add(patience))
 	buf := make([]byte, 4096)
 	var seen []string
 	for {
@@ -243,18 +257,19 @@ func TestServeAsRootGoesOnAsItsUser(t *testing.T) {
 // awaitStatus asks until the daemon of this pid answers.
 func awaitStatus(cfg *config.Config, pid int) error {
 	var err error
-	for range 200 {
+	eventually(func() bool {
 		var s admin.Status
 		if s, err = admin.GetStatus(context.Background(), cfg.Socket("control")); err == nil {
 			if s.PID != pid {
-				return fmt.Errorf("pid %d answers", s.PID)
+				err = fmt.Errorf("pid %d answers", s.PID)
 			}
-			return nil
+			return true
 		}
 		if _, e := os.Stat(fmt.Sprintf("/proc/%d/exe", pid)); errors.Is(e, os.ErrNotExist) {
-			return errors.New("the server ended")
+			err = errors.New("the server ended")
+			return true
 		}
-		time.Sleep(50 * time.Millisecond)
-	}
+		return false
+	})
 	return err
 }

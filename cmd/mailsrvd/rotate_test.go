@@ -137,15 +137,12 @@ func TestKeysRotateWhenTheDNSShowsThem(t *testing.T) {
 	}
 	r.process.Process.Signal(syscall.SIGHUP)
 	r.awaitSeen(t, e)
-	status := ""
-	for range 100 { // which tells of it when it is on disk
-		if _, status, _ = r.command(t, "", "status"); strings.Contains(status, e+" of example.test is waiting: its record is in the DNS; it signs from") {
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	if !strings.Contains(status, "its record is in the DNS") {
-		t.Errorf("status: %s", status)
+	stdout := ""
+	if !eventually(func() bool { // it is on disk before the daemon says so
+		_, stdout, _ = r.command(t, "", "status")
+		return strings.Contains(stdout, e+" of example.test is waiting: its record is in the DNS; it signs from")
+	}) {
+		t.Errorf("status: %s", stdout)
 	}
 	if got := r.signers(t); !slices.Equal(got, []string{"dev", "rsa"}) {
 		t.Errorf("before all have seen it: %q", got)
@@ -236,13 +233,12 @@ func (r *rotating) afterTheWeek(t *testing.T, e, rsa string) {
 // awaitSeen waits until the daemon has found a waiting key's record by itself.
 func (r *rotating) awaitSeen(t *testing.T, selector string) {
 	t.Helper()
-	for range 400 {
-		if turns, err := dkim.LoadTurns(keyring.TurnsFile(r.cfg)); err == nil && !turns.Seen[dkim.RecordName(dev.Domain, selector)].IsZero() {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
+	if !eventually(func() bool {
+		turns, err := dkim.LoadTurns(keyring.TurnsFile(r.cfg))
+		return err == nil && !turns.Seen[dkim.RecordName(dev.Domain, selector)].IsZero()
+	}) {
+		t.Fatalf("the record of %s is not seen", selector)
 	}
-	t.Fatalf("the record of %s is not seen", selector)
 }
 
 // settle lets a quarter of an hour go by.
@@ -272,13 +268,9 @@ func (r *rotating) restart(t *testing.T) {
 // await waits for a text in the log.
 func (o *outgoing) await(t *testing.T, text string) {
 	t.Helper()
-	for range 400 {
-		if strings.Contains(o.log.String(), text) {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
+	if !eventually(func() bool { return strings.Contains(o.log.String(), text) }) {
+		t.Fatalf("not in the log: %s", text)
 	}
-	t.Fatalf("not in the log: %s", text)
 }
 
 func TestRotateWithoutDaemonOrKeys(t *testing.T) {

@@ -150,16 +150,18 @@ func (n *internet) mail() []string {
 // mailFor waits for a message to an address.
 func (n *internet) mailFor(address string) string {
 	n.t.Helper()
-	for range 400 {
+	found := ""
+	if !eventually(func() bool {
 		for _, m := range n.mail() {
-			if strings.Contains(m, "\nDelivered-To: "+address+"\n") || strings.HasPrefix(m, "Delivered-To: "+address+"\n") {
-				return m
+			if strings.Contains("\n"+m, "\nDelivered-To: "+address+"\n") {
+				found = m
 			}
 		}
-		time.Sleep(50 * time.Millisecond)
+		return found != ""
+	}) {
+		n.t.Fatalf("no mail for %s arrived", address)
 	}
-	n.t.Fatalf("no mail for %s arrived", address)
-	return ""
+	return found
 }
 
 // outgoing is a daemon whose mail leaves into an internet.
@@ -201,16 +203,19 @@ func (o *outgoing) start(t *testing.T) {
 // fate waits for the log's line on a recipient and returns it.
 func (o *outgoing) fate(t *testing.T, to string) string {
 	t.Helper()
-	for range 600 {
+	found := ""
+	if !eventually(func() bool {
 		for line := range strings.Lines(o.log.String()) {
 			if strings.Contains(line, " to="+to+" ") && strings.Contains(line, " queue_id=") {
-				return line
+				found = line
+				break
 			}
 		}
-		time.Sleep(50 * time.Millisecond)
+		return found != ""
+	}) {
+		t.Fatalf("nothing became of the mail to %s", to)
 	}
-	t.Fatalf("nothing became of the mail to %s", to)
-	return ""
+	return found
 }
 
 // metrics gets the metrics' text.

@@ -3,6 +3,8 @@ package main
 import (
 	"compress/gzip"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -73,7 +75,7 @@ func TestTLSReportsReachPostfixAndTheWeb(t *testing.T) {
 			r.Policies[0].Details[0].Result != "certificate-host-mismatch" || r.Policies[0].Details[0].ReceivingIP != otherMX || r.Policies[0].Details[0].MX != "mx.bad.example" {
 			t.Errorf("posted: %+v", r)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Error("nothing was posted")
 	}
 	m := n.mailFor("tls@reports.example")
@@ -85,13 +87,10 @@ func TestTLSReportsReachPostfixAndTheWeb(t *testing.T) {
 	if r := dkim.Verify(t.Context(), message.FromBytes([]byte(m)), n.dns.Resolver().TXT); len(r) != 1 || r[0].Value != dkim.Pass || r[0].Domain != dev.Domain {
 		t.Errorf("signature: %+v\n%s", r, m)
 	}
-	for range 100 {
-		if left, _ := filepath.Glob(o.reports("*")); len(left) <= 1 { // today's
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	if _, err := os.Stat(o.reports(longAgo())); err == nil {
+	if !eventually(func() bool {
+		_, err := os.Stat(o.reports(longAgo()))
+		return errors.Is(err, fs.ErrNotExist)
+	}) {
 		t.Error("the day's counts are kept after all was sent")
 	}
 	if metrics := o.metrics(t); !strings.Contains(metrics, `mailsrvd_tls_reports_total{result="sent",way="mail"} 1`) || !strings.Contains(metrics, `mailsrvd_tls_reports_total{result="sent",way="https"} 1`) {

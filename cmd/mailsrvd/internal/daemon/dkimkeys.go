@@ -72,6 +72,7 @@ func (d *Daemon) turnKeys(ctx context.Context) error {
 		return err
 	}
 	changed := false
+	var news [][]any // told when they are true
 	for _, r := range rings {
 		before := r.Current(d.turns).Selector
 		if g.cfg.Relay.Hold || !r.Advance(d.turns, time.Now(), keyring.Settle, func(k dkim.RingKey) bool { return d.published(ctx, r.Domain, k) }) {
@@ -79,7 +80,7 @@ func (d *Daemon) turnKeys(ctx context.Context) error {
 		}
 		changed = true
 		if now := r.Current(d.turns).Selector; now != before {
-			d.log.Info("another DKIM key signs", "domain", r.Domain, "selector", now, "before", before)
+			news = append(news, []any{"domain", r.Domain, "selector", now, "before", before})
 		}
 	}
 	if changed {
@@ -93,6 +94,9 @@ func (d *Daemon) turnKeys(ctx context.Context) error {
 	}
 	d.tellSpent(g.signing.Load(), s)
 	g.signing.Store(s)
+	for _, n := range news {
+		d.log.Info("another DKIM key signs", n...)
+	}
 	return nil
 }
 
