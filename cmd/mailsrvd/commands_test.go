@@ -13,6 +13,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	mdns "github.com/miekg/dns"
 	"github.com/spf13/cobra"
 
 	"svc.plus/mailsrvd/auth"
@@ -182,15 +183,18 @@ func withZone(t *testing.T, change func(*dns.Fake)) (configPath string) {
 	if err := json.Unmarshal([]byte(stdout), &records); err != nil || code != 0 {
 		t.Fatalf("records: exit %d: %s%s %v", code, stdout, stderr, err)
 	}
+	text, addresses := "", 0
 	for _, r := range records {
-		if r.Type == "A" || r.Type == "AAAA" {
-			continue // this machine's own
-		}
-		if err := f.Add(r.Name + " " + r.Type + " " + r.Value + "\n"); err != nil {
-			t.Fatal(err)
+		text += r.Name + " " + r.Type + " " + r.Value + "\n"
+		if r.Type == "A" || r.Type == "AAAA" { // this machine's own
+			addresses++
+			text += reverseName(t, r.Value) + " PTR mail.example.test.\n"
 		}
 	}
-	if err := f.Add("mail.example.test A 127.0.0.1\n1.0.0.127.in-addr.arpa PTR mail.example.test\n"); err != nil {
+	if addresses == 0 {
+		text += "mail.example.test A 127.0.0.1\n1.0.0.127.in-addr.arpa PTR mail.example.test\n"
+	}
+	if err := f.Add(text); err != nil {
 		t.Fatal(err)
 	}
 	if change != nil {
@@ -199,14 +203,18 @@ func withZone(t *testing.T, change func(*dns.Fake)) (configPath string) {
 	return s.Config
 }
 
+func reverseName(t *testing.T, address string) string {
+	t.Helper()
+	name, err := mdns.ReverseAddr(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
 func TestDNSCheckComparesTheZone(t *testing.T) {
 	good := withZone(t, nil)
 	code, stdout, stderr := runCommand(t, "", "dns", "check", "-c", good)
-	// A machine with public addresses of its own is told that the zone has
-	// another one.
-	if strings.Contains(stdout, "which this machine has not") || strings.Contains(stdout, "this machine has the address") {
-		t.Skip("missing: a machine without public addresses")
-	}
 	if code != 0 || !strings.Contains(stdout, "as it should be") {
 		t.Errorf("good zone: exit %d: %s%s", code, stdout, stderr)
 	}
@@ -219,7 +227,7 @@ func TestDNSCheckComparesTheZone(t *testing.T) {
 		f.Remove("dev._domainkey.example.test")
 	})
 	code, stdout, _ = runCommand(t, "", "dns", "check", "-c", bad)
-	for _, want := range []string{"DKIM: dev._domainkey.example.test", "DMARC: _dmarc.example.test has no DMARC record", "means: our signatures do not verify", "mend: add to the zone: dev._domainkey"} {
+	for _, want := range []string{"DKIM: dev._domainkey.example.test", "DMARC: example.test has no DMARC record", "means: our signatures do not verify", "mend: add to the zone: dev._domainkey"} {
 		if code != 1 || !strings.Contains(stdout, want) {
 			t.Errorf("exit %d, no %q in\n%s", code, want, stdout)
 		}
