@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -102,7 +103,10 @@ func (a *app) password(prompt string) (string, error) {
 	}
 	line, err := bufio.NewReader(a.stdin).ReadString('\n')
 	if line == "" {
-		return "", errors.Join(errors.New("no password on standard input"), err)
+		if err == nil || errors.Is(err, io.EOF) {
+			err = errors.New("no password: the first line of standard input must be it")
+		}
+		return "", err
 	}
 	return strings.TrimRight(line, "\r\n"), nil
 }

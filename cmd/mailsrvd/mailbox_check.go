@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -47,6 +46,9 @@ Exit status: 0 all is well; 1 something was mended or is wrong.`,
 				folders, messages, faults, err = checkFolders(cmd.Context(), s)
 				return err
 			})
+			if err != nil {
+				return err
+			}
 			for _, r := range history.Last(0, func(r observe.Record) bool { return r.Level >= slog.LevelWarn }) {
 				f := mailboxFault{Folder: cmp.Or(r.Get("mailbox"), "INBOX"), Text: strings.TrimSuffix(r.Text+": "+r.Get("err"), ": ")}
 				if !slices.Contains(faults, f) {
@@ -59,8 +61,8 @@ Exit status: 0 all is well; 1 something was mended or is wrong.`,
 				}
 				fmt.Fprintf(w, "%d folders, %d messages, %d faults\n", folders, messages, len(faults))
 			})
-			if err := errors.Join(err, printErr); err != nil || len(faults) == 0 {
-				return err
+			if printErr != nil || len(faults) == 0 {
+				return printErr
 			}
 			return &exitError{code: exitFailure}
 		},

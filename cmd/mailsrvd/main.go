@@ -11,7 +11,10 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
+
+	"github.com/spf13/cobra"
 
 	"svc.plus/mailsrvd/config"
 	"svc.plus/mailsrvd/internal/control"
@@ -74,8 +77,9 @@ func (e *exitError) Unwrap() error { return e.err }
 // turns errors into codes and messages.
 func (a *app) main(ctx context.Context, args []string) int {
 	root := a.root()
+	refuseUnknown(root)
 	root.SetArgs(byName(args))
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
@@ -84,7 +88,7 @@ func (a *app) main(ctx context.Context, args []string) int {
 		return exit.code
 	}
 	if a.started == "" {
-		fmt.Fprintf(a.stderr, "mailsrvd: %v\nRun mailsrvd --help for the commands and mailsrvd COMMAND --help for their options.\n", err)
+		fmt.Fprintf(a.stderr, "mailsrvd: %s\n%s", strings.TrimSpace(err.Error()), usage(cmd))
 		return exitUsage
 	}
 	fmt.Fprintf(a.stderr, "mailsrvd: %s\n", a.message(err))
@@ -92,6 +96,35 @@ func (a *app) main(ctx context.Context, args []string) int {
 		return exit.code
 	}
 	return exitCode(err)
+}
+
+// refuseUnknown makes commands that have others below them refuse what is none of
+// those; cobra takes "queue remvoe ID" for a question about queue, and succeeds.
+func refuseUnknown(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		refuseUnknown(sub)
+	}
+	if c.Runnable() || !c.HasParent() {
+		return
+	}
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		what := fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			what += "; did you mean " + strings.Join(near, " or ") + "?"
+		}
+		return &exitError{exitUsage, fmt.Errorf("%s\nRun %s --help for the commands", what, cmd.CommandPath())}
+	}
+}
+
+// usage says how the command is called, or which commands there are.
+func usage(cmd *cobra.Command) string {
+	if cmd.Runnable() {
+		return fmt.Sprintf("Usage: %s\nRun %s --help for more.\n", cmd.UseLine(), cmd.CommandPath())
+	}
+	return fmt.Sprintf("Run %s --help for the commands.\n", cmd.CommandPath())
 }
 
 // byName turns the name under which the program was called into a command, for

@@ -73,6 +73,9 @@ func TestExitCodes(t *testing.T) {
 		{"unknown command", []string{"serv"}, exitUsage},
 		{"unknown flag", []string{"version", "--x"}, exitUsage},
 		{"too many arguments", []string{"version", "x"}, exitUsage},
+		{"unknown command below another", []string{"queue", "remvoe", "x"}, exitUsage},
+		{"a command without its own", []string{"queue"}, 0},
+		{"a flag is missing", []string{"probe"}, exitUsage},
 		{"check-config without file", []string{"check-config", "-c", missing}, 2},
 	} {
 		if code, _, stderr := runCommand(t, "", tt.args...); code != tt.want {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -29,8 +30,12 @@ daemon is running; 78 the configuration cannot be used. Commands with other
 ones say so.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := cmd.ValidateRequiredFlags(); err != nil {
+				return err
+			}
 			a.started = cmd.Name()
+			return nil
 		},
 	}
 	path := os.Getenv("MAILSRVD_CONFIG")
@@ -93,6 +98,9 @@ func (p *printer) flag(c *cobra.Command) {
 // columns at tabs.
 func (p *printer) print(a *app, value any, table func(w *tabwriter.Writer)) error {
 	if p.json {
+		if v := reflect.ValueOf(value); v.Kind() == reflect.Slice && v.IsNil() {
+			value = []struct{}{} // an empty list is no null
+		}
 		enc := json.NewEncoder(a.stdout)
 		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "  ")
