@@ -20,7 +20,7 @@ LDFLAGS   = -X main.version=$(VERSION)
 FUZZTIME  ?= 30s
 BIN       = bin/mailsrvd
 
-.PHONY: build run test lint setup setup-test fuzz bench torture queue-peers clean walkthrough systemd-test thunderbird-test deb debian-test migrate-test ansible-test manual-test
+.PHONY: build run test lint setup setup-test fuzz bench torture queue-peers clean walkthrough screenshots systemd-test thunderbird-test deb debian-test migrate-test ansible-test manual-test
 
 build: setup
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/mailsrvd
@@ -62,6 +62,11 @@ queue-peers: setup-test
 
 walkthrough: setup-test build
 	deploy/walkthrough.sh
+
+# Pictures of the status page, in dist/.
+screenshots: setup-test
+	mkdir -p dist
+	SCREENSHOTS=$(CURDIR)/dist $(GO) test -count=1 -run StatusPageInABrowser ./cmd/mailsrvd
 
 # Not a part of CI: it drives windows, and its packages are large.
 thunderbird-test: build

@@ -12,12 +12,10 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/emersion/go-imap/v2/imapclient"
 	"github.com/emersion/go-sasl"
@@ -582,38 +580,6 @@ if envelope :localpart "from" "boss" { redirect "friend@example.net"; vacation "
 	}
 }
 
-// TestStatusPageInABrowser: a real browser shows the page, in both colour schemes
-// and on a telephone, and finds nothing to complain about.
-func TestStatusPageInABrowser(t *testing.T) {
-	chromium, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Skip("missing: chromium")
-	}
-	tr := startDev(t, nil)
-	if err := tr.outside(t, "alice@"+dev.Domain); err != nil {
-		t.Fatal(err)
-	}
-	for _, size := range []string{"1200,900", "400,800"} {
-		shot := filepath.Join(t.TempDir(), "page.png")
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		browser := exec.CommandContext(ctx, chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
-			"--user-data-dir="+t.TempDir(), "--window-size="+size, "--screenshot="+shot, "--dump-dom", "http://"+tr.cfg.Listen.Status[0]+"/")
-		var dom, complaints bytes.Buffer
-		browser.Stdout, browser.Stderr = &dom, &complaints
-		err := browser.Run()
-		cancel()
-		if err != nil || !strings.Contains(dom.String(), "saved mail to INBOX") {
-			t.Errorf("%s: %v\n%s\n%s", size, err, dom.String(), complaints.String())
-		}
-		if strings.Contains(complaints.String(), "CONSOLE") {
-			t.Errorf("the browser complains: %s", complaints.String())
-		}
-		if fi, err := os.Stat(shot); err != nil || fi.Size() < 5000 {
-			t.Errorf("%s: no picture: %v", size, err)
-		}
-	}
-}
-
 // TestCertificateOfItsOwn: a server without any certificate gets one from an
 // ACME server, and all listeners use it at once.
 func TestCertificateOfItsOwn(t *testing.T) {
@@ -631,12 +597,8 @@ func TestCertificateOfItsOwn(t *testing.T) {
 		defer c.Close()
 		return c.ConnectionState().PeerCertificates[0].Issuer.CommonName
 	}
-	deadline := time.Now().Add(30 * time.Second)
-	for !strings.Contains(issuer(tr.cfg.Listen.IMAPS[0]), "Pebble") {
-		if time.Now().After(deadline) {
-			t.Fatalf("the issuer is %q", issuer(tr.cfg.Listen.IMAPS[0]))
-		}
-		time.Sleep(50 * time.Millisecond)
+	if !eventually(func() bool { return strings.Contains(issuer(tr.cfg.Listen.IMAPS[0]), "Pebble") }) {
+		t.Fatalf("the issuer is %q", issuer(tr.cfg.Listen.IMAPS[0]))
 	}
 	for _, addr := range []string{tr.cfg.Listen.Submissions[0], tr.cfg.Listen.HTTPS[0]} {
 		if i := issuer(addr); !strings.Contains(i, "Pebble") {
