@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -58,6 +59,10 @@ func (l *load) list() []string {
 // before the backup is there after the restore.
 func TestBackupUnderLoadLosesNothing(t *testing.T) {
 	site := devSite(t)
+	edit(t, site.Config, "[relay]", "[sieve]\nglobal_dir = \"scripts\"\n[relay]")
+	if err := errors.Join(os.Mkdir(site.Dir+"/scripts", 0o755), os.WriteFile(site.Dir+"/scripts/all.sieve", []byte("keep;\n"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
 	p := startServe(t, site, os.Args[0], nil)
 	tr := &trial{Site: site, cfg: p.cfg}
 	l, stop, done := &load{}, make(chan struct{}), make(chan error, 3)
@@ -71,7 +76,7 @@ func TestBackupUnderLoadLosesNothing(t *testing.T) {
 		}
 		go func() { done <- l.run(tr, k, c, stop) }()
 	}
-	for deadline := time.Now().Add(30 * time.Second); len(l.list()) < 60; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); len(l.list()) < 60; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the load does not come up")
 		}
@@ -114,7 +119,7 @@ func TestBackupUnderLoadLosesNothing(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	restored := fileModes(t, site.Dir)
-	for _, key := range []string{"key.pem", "passwd", "dkim/" + dev.Domain + "." + dev.Selector + ".key", "dkim", "state", "state/queue", "mailsrvd.toml", "aliases"} {
+	for _, key := range []string{"key.pem", "passwd", "dkim/" + dev.Domain + "." + dev.Selector + ".key", "dkim", "state", "state/queue", "mailsrvd.toml", "aliases", "scripts/all.sieve"} {
 		if m, ok := restored[key]; !ok || m != modes[key] {
 			t.Errorf("%s: mode %v, was %v", key, m, modes[key])
 		}

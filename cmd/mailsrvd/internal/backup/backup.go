@@ -130,6 +130,8 @@ func (a *archive) config(c *config.Config, file string) error {
 			a.report.Missing = append(a.report.Missing, path)
 		case err != nil:
 			errs = append(errs, err)
+		case fi.IsDir() && path == c.Sieve.GlobalDir:
+			errs = append(errs, a.scripts(path))
 		case fi.Mode().IsRegular() && !strings.HasPrefix(path, c.StateDir+"/"):
 			errs = append(errs, a.file(path))
 		}
@@ -153,6 +155,16 @@ func (a *archive) config(c *config.Config, file string) error {
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
+}
+
+// scripts adds the filters of a directory.
+func (a *archive) scripts(dir string) error {
+	files, err := filepath.Glob(filepath.Join(dir, "*.sieve"))
+	errs := []error{err}
+	for _, path := range files {
+		errs = append(errs, a.file(path))
+	}
+	return errors.Join(errs...)
 }
 
 func (a *archive) file(path string) error {
