@@ -96,9 +96,9 @@ func TestStatusNamesProblemsAndReloads(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	s := admin.Status{Version: "v1", PID: 7, Started: now.Add(-49 * time.Hour), Config: "/m.toml", Reloaded: now.Add(-time.Minute), Problem: "no room",
 		Listeners: []admin.Listener{{Name: "mx", Address: ":25", Connections: 3}}, Queue: queue.Stats{Items: 2, Active: 1, Destinations: 2, Down: 1},
-		Certificates: []admin.Certificate{{Names: []string{"a.example", "b.example"}, NotAfter: now}}}
+		Certificates: []admin.Certificate{{Names: []string{"a.example", "b.example"}, NotAfter: now.Add(50 * time.Hour)}, {Names: []string{"c.example"}, NotAfter: now.Add(-time.Hour)}}}
 	got := table(func(w *tabwriter.Writer) { printStatus(w, s, now) })
-	for _, want := range []string{"v1, pid 7, up 2d1h", "/m.toml, reloaded 1m ago", "PROBLEM        no room", "mx             :25, 3 connections", "2 messages, 1 being sent, 2 destinations of which 1 do", "a.example b.example, until 2026-01-02"} {
+	for _, want := range []string{"v1, pid 7, up 2d1h", "/m.toml, reloaded 1m ago", "PROBLEM        no room", "mx             :25, 3 connections", "2 messages, 1 being sent, 2 destinations of which 1 do", "a.example b.example, until 2026-01-04, 2 days left", "c.example, until 2026-01-02, HAS ENDED"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}

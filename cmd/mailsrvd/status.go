@@ -64,7 +64,11 @@ func printStatus(w *tabwriter.Writer, s admin.Status, now time.Time) {
 		}
 	}
 	for _, c := range s.Certificates {
-		fmt.Fprintf(w, "certificate\t%s, until %s\n", strings.Join(c.Names, " "), c.NotAfter.Local().Format(time.DateOnly))
+		left := fmt.Sprintf("%d days left", int(c.NotAfter.Sub(now).Hours()/24))
+		if now.After(c.NotAfter) {
+			left = "HAS ENDED"
+		}
+		fmt.Fprintf(w, "certificate\t%s, until %s, %s\n", strings.Join(c.Names, " "), c.NotAfter.Local().Format(time.DateOnly), left)
 	}
 }
 
