@@ -12,6 +12,11 @@ What a reader need not see stands in comments of their own lines:
     <!-- test: COMMAND -->
 
 is run as well, in its place. PREFIX is put before each command (bash -c ...).
+
+    manual.py --spans PAGE...
+
+looks whether every command in the text of the pages, as in `mailsrvd status`, is
+among those that are run: words in capitals stand for any.
 """
 import re
 import subprocess
@@ -78,4 +83,27 @@ def main(page, prefix):
     print("%s: %d commands, all as written" % (page, ran))
 
 
-main(sys.argv[1], sys.argv[2:])
+# Programs whose names begin a command in the text.
+PROGRAMS = "mailsrvd|journalctl|systemctl|apt|apt-get|dpkg|ss|ls|doveadm|swaks|curl"
+
+
+def spans(pages):
+    texts = {page: open(page, encoding="utf-8").read() for page in pages}
+    ran = [command for text in texts.values() for _, command, _ in steps(text)]
+    missed = 0
+    for page, text in texts.items():
+        prose = re.sub(r"(?ms)^```.*?^```$|<!--.*?-->", "", text)
+        for span in re.findall(r"`((?:%s)\s[^`]*)`" % PROGRAMS, prose):
+            words = [r"\S+" if w.isupper() else re.escape(w) for w in span.split()]
+            form = re.compile(r"(^|[\s;&|(])" + r"\s+".join(words) + r"($|[\s;&|)])", re.M)
+            if not any(form.search(command) for command in ran):
+                print("%s: `%s` is run nowhere" % (page, " ".join(span.split())))
+                missed += 1
+    if missed > 0:
+        sys.exit("%d commands in the text are not tried" % missed)
+
+
+if sys.argv[1] == "--spans":
+    spans(sys.argv[2:])
+else:
+    main(sys.argv[1], sys.argv[2:])

@@ -54,6 +54,8 @@ for page in $(cd docs && find . -name '*.md'); do
 	put 644 "docs/$page" "$doc/docs/$page"
 done
 put 644 deploy/fail2ban/filter.d/mailsrvd.conf $doc/examples/fail2ban/filter.d/mailsrvd.conf
+put 644 deploy/grafana/alerts.yaml $doc/examples/grafana/alerts.yaml
+put 644 deploy/grafana/mailsrvd.json $doc/examples/grafana/mailsrvd.json
 put 644 deploy/fail2ban/jail.d/mailsrvd.conf $doc/examples/fail2ban/jail.d/mailsrvd.conf
 
 glibc=$(objdump -T "$mailsrvd" | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1)
