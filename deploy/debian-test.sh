@@ -59,7 +59,7 @@ inside dpkg -i /root/a.deb | tee "$work/said"
 has 'systemctl enable --now mailsrvd'
 never active
 inside mailsrvd version
-inside sh -c 'id mailsrvd; ls /usr/share/man/man8/mailsrvd-serve.8.gz /usr/share/bash-completion/completions/mailsrvd'
+inside sh -c 'id mailsrvd; ls /usr/share/man/man8/mailsrvd-serve.8.gz /usr/share/bash-completion/completions/mailsrvd /usr/share/zsh/vendor-completions/_mailsrvd /usr/share/fish/vendor_completions.d/mailsrvd.fish'
 never inside test -e /usr/bin/dovecot-lda
 
 step "configure, check, start, prove"
@@ -82,6 +82,9 @@ imap() { beside curl -sS --insecure -u 'support:correct horse' "imaps://127.0.0.
 state() {
 	beside "$here/mailstate.py" 993 support 'correct horse'
 	inside mailsrvd queue list --json | python3 -c 'import json, sys; [print(i["id"], i["recipients"]) for i in json.load(sys.stdin)]'
+	inside mailsrvd ban list --json
+	inside mailsrvd dkim show --json
+	inside mailsrvd mailbox check support
 }
 for n in 1 2 3 4; do submit --to support@svc.plus --header "Message-Id: <m$n@svc.plus>"; done
 inside sed -i 's,^#hold = false,hold = true,' /etc/mailsrvd/mailsrvd.toml
@@ -91,6 +94,9 @@ imap "" 'CREATE Work'
 imap INBOX 'UID COPY 1:2 Work'
 imap INBOX 'UID STORE 2:3 +FLAGS (\Seen $label1)'
 imap "" 'SUBSCRIBE Work'
+inside mailsrvd ban add 192.0.2.66
+inside mailsrvd dkim rotate svc.plus >/dev/null
+inside mailsrvd mailbox reindex support
 state >"$work/today"
 grep -q friend@example.net "$work/today"
 inside dpkg -i --force-confold /root/b.deb >/dev/null

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -378,4 +379,27 @@ func commandsBelow(list []*cobra.Command) []*cobra.Command {
 		all = append(all, c.Commands()...)
 	}
 	return all
+}
+
+// TestShellsCompleteTheCommands: the scripts of the package, and what they ask
+// for.
+func TestShellsCompleteTheCommands(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		code, stdout, stderr := runCommand(t, "", "completion", shell)
+		if code != 0 || !strings.Contains(stdout, "__complete") {
+			t.Errorf("%s: exit %d: %s%s", shell, code, stdout, stderr)
+		}
+		if program, err := exec.LookPath(shell); err == nil {
+			check := exec.Command(program, "-n")
+			check.Stdin = strings.NewReader(stdout)
+			if out, err := check.CombinedOutput(); err != nil {
+				t.Errorf("%s does not take its script: %v: %s", shell, err, out)
+			}
+		}
+	}
+	for typed, want := range map[string]string{"queue re": "release\t", "dns records --fo": "--format\t", "st": "status\t"} {
+		if code, stdout, stderr := runCommand(t, "", append([]string{"__complete"}, strings.Fields(typed)...)...); code != 0 || !strings.Contains(stdout, want) {
+			t.Errorf("%s: exit %d: %s%s", typed, code, stdout, stderr)
+		}
+	}
 }
