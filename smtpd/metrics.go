@@ -1,10 +1,11 @@
 package smtpd
 
 import (
-	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"svc.plus/mailsrvd/internal/observe"
 )
 
 // metrics are those of one Server; Servers with the same Registerer share the
@@ -23,9 +24,9 @@ type metrics struct {
 
 func newMetrics(r prometheus.Registerer, mode Mode) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return register(r, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mailsrvd_smtpd_" + name, Help: help}, labels))
+		return observe.Register(r, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mailsrvd_smtpd_" + name, Help: help}, labels))
 	}
-	duration := register(r, prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	duration := observe.Register(r, prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "mailsrvd_smtpd_message_seconds",
 		Help:    "Time from DATA to the last reply.",
 		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, 1, 5, 30, 120},
@@ -52,19 +53,4 @@ func (m *metrics) message(code int, size int64, took time.Duration) {
 	m.messages.WithLabelValues(m.mode, string(rune('0'+code/100))+"xx").Inc()
 	m.bytes.Add(float64(size))
 	m.duration.Observe(took.Seconds())
-}
-
-// register returns c, or the collector that stands under its name already.
-func register[C prometheus.Collector](r prometheus.Registerer, c C) C {
-	if r == nil {
-		return c
-	}
-	err := r.Register(c)
-	var already prometheus.AlreadyRegisteredError
-	if errors.As(err, &already) {
-		if old, ok := already.ExistingCollector.(C); ok {
-			return old
-		}
-	}
-	return c
 }

@@ -1,9 +1,9 @@
 package listen
 
 import (
-	"errors"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"svc.plus/mailsrvd/internal/observe"
 )
 
 // metrics are those of one Listener; their vectors are shared by all that
@@ -17,9 +17,9 @@ type metrics struct {
 
 func newMetrics(r prometheus.Registerer, name string) *metrics {
 	counter := func(what, help string, labels ...string) *prometheus.CounterVec {
-		return register(r, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mailsrvd_listen_" + what, Help: help}, labels))
+		return observe.Register(r, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mailsrvd_listen_" + what, Help: help}, labels))
 	}
-	open := register(r, prometheus.NewGaugeVec(prometheus.GaugeOpts{
+	open := observe.Register(r, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "mailsrvd_listen_connections", Help: "Connections open now.",
 	}, []string{"listener"}))
 	return &metrics{
@@ -28,19 +28,4 @@ func newMetrics(r prometheus.Registerer, name string) *metrics {
 		handshakeFailures: counter("handshake_failures_total", "TLS handshakes that failed.", "listener").WithLabelValues(name),
 		refused:           counter("refused_total", "Connections refused by a limit.", "listener", "reason"),
 	}
-}
-
-// register returns c, or the collector that stands under its name already.
-func register[C prometheus.Collector](r prometheus.Registerer, c C) C {
-	if r == nil {
-		return c
-	}
-	err := r.Register(c)
-	var already prometheus.AlreadyRegisteredError
-	if errors.As(err, &already) {
-		if old, ok := already.ExistingCollector.(C); ok {
-			return old
-		}
-	}
-	return c
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 func TestLoggerFormats(t *testing.T) {
@@ -96,5 +98,23 @@ func TestHTTPServesMetricsAndHealth(t *testing.T) {
 	}
 	if code, _ := get(t, url+"/"); code != 404 {
 		t.Errorf("/: %d", code)
+	}
+}
+
+func TestRegisterReturnsWhatIsThere(t *testing.T) {
+	made := func(help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "mailsrvd_test_total", Help: help})
+	}
+	r := prometheus.NewRegistry()
+	first := Register(r, made("x"))
+	if again := Register(r, made("x")); again != first {
+		t.Error("two counters under one name")
+	}
+	other := made("y") // of another kind: it counts for nobody
+	if got := Register(r, other); got != other {
+		t.Error("not what was given")
+	}
+	if got := Register(nil, other); got != other {
+		t.Error("without a registry")
 	}
 }

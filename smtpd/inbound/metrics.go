@@ -1,10 +1,11 @@
 package inbound
 
 import (
-	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"svc.plus/mailsrvd/internal/observe"
 )
 
 // metrics are those of one Inspector; Inspectors with the same Registerer share
@@ -20,17 +21,17 @@ type metrics struct {
 
 func newMetrics(r prometheus.Registerer) *metrics {
 	return &metrics{
-		results: register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
+		results: observe.Register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "mailsrvd_inbound_results_total", Help: "Results of checks of inbound mail; of several signatures, the best."}, []string{"check", "result"})),
-		actions: register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
+		actions: observe.Register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "mailsrvd_inbound_actions_total", Help: "What the checks decided about inbound mail."}, []string{"action"})),
-		refused: register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
+		refused: observe.Register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "mailsrvd_inbound_refused_recipients_total", Help: "Recipients refused because of the client, by check."}, []string{"check"})),
-		lists: register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
+		lists: observe.Register(r, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "mailsrvd_inbound_dnsbl_total", Help: "Answers of DNS lists: listed, failed."}, []string{"zone", "result"})),
-		panics: register(r, prometheus.NewCounter(prometheus.CounterOpts{
+		panics: observe.Register(r, prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "mailsrvd_inbound_panics_total", Help: "Checks that ended by a bug."})),
-		duration: register(r, prometheus.NewHistogram(prometheus.HistogramOpts{
+		duration: observe.Register(r, prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "mailsrvd_inbound_seconds", Help: "Time for all checks of a message.",
 			Buckets: []float64{.001, .005, .025, .1, .25, .5, 1, 2.5, 5, 10}})),
 	}
@@ -44,19 +45,4 @@ func (m *metrics) report(r Report, took time.Duration) {
 	}
 	m.actions.WithLabelValues(r.Action.String()).Inc()
 	m.duration.Observe(took.Seconds())
-}
-
-// register returns c, or the collector that stands under its name already.
-func register[C prometheus.Collector](r prometheus.Registerer, c C) C {
-	if r == nil {
-		return c
-	}
-	err := r.Register(c)
-	var already prometheus.AlreadyRegisteredError
-	if errors.As(err, &already) {
-		if old, ok := already.ExistingCollector.(C); ok {
-			return old
-		}
-	}
-	return c
 }
