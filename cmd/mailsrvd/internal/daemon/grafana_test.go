@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"encoding/json"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"svc.plus/mailsrvd/internal/observe"
 )
 
 // described are the names of all metrics that a daemon has, with their labels.
@@ -41,10 +44,12 @@ func described(t *testing.T) map[string]string {
 var (
 	metricName = regexp.MustCompile(`\b(mailsrvd|process|go)_[a-z_]+`)
 	byLabels   = regexp.MustCompile(`by \(([a-z, ]+)\)`)
+	selected   = regexp.MustCompile(`\b(mailsrvd_[a-z_]+)\{([^}]*)\}`)
+	labelName  = regexp.MustCompile(`(?:^|,)\s*([a-z_]+)\s*[=!]`)
 )
 
 // TestDashboardAndAlertsNameRealMetrics: nothing in deploy/grafana asks for a
-// metric, or sorts by a label, that the daemon has not.
+// metric, or sorts or selects by a label, that the daemon has not.
 func TestDashboardAndAlertsNameRealMetrics(t *testing.T) {
 	names := described(t)
 	for _, file := range []string{"mailsrvd.json", "alerts.yaml"} {
@@ -61,6 +66,13 @@ func TestDashboardAndAlertsNameRealMetrics(t *testing.T) {
 			for _, name := range used {
 				if _, ok := names[strings.TrimSuffix(name, "_bucket")]; !ok && !strings.HasPrefix(name, "go_") {
 					t.Errorf("%s: there is no metric %s", file, name)
+				}
+			}
+			for _, m := range selected.FindAllStringSubmatch(e, -1) {
+				for _, label := range labelName.FindAllStringSubmatch(m[2], -1) {
+					if l := label[1]; l != "job" && l != "instance" && !strings.Contains(","+names[strings.TrimSuffix(m[1], "_bucket")]+",", ","+l+",") {
+						t.Errorf("%s: %s has no label %s", file, m[1], l)
+					}
 				}
 			}
 			for _, m := range byLabels.FindAllStringSubmatch(e, -1) {
@@ -107,6 +119,25 @@ func TestPrometheusTakesTheAlerts(t *testing.T) {
 		t.Skip("missing: promtool (package prometheus)")
 	}
 	if out, err := exec.Command(promtool, "check", "rules", "../../../../deploy/grafana/alerts.yaml").CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// TestPrometheusLikesTheMetrics: their names, types and texts.
+func TestPrometheusLikesTheMetrics(t *testing.T) {
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("missing: promtool (package prometheus)")
+	}
+	d := newDaemon(t)
+	w := httptest.NewRecorder()
+	observe.Handler(prometheus.Gatherers{d.registry, d.board}, d.Health).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	if n := strings.Count(w.Body.String(), "# TYPE mailsrvd_"); n < 20 {
+		t.Fatalf("only %d metrics", n)
+	}
+	check := exec.Command(promtool, "check", "metrics")
+	check.Stdin = w.Body
+	if out, err := check.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("%v: %s", err, out)
 	}
 }
