@@ -8,6 +8,7 @@
 #              200 times kill -9, a burst of 10,000 messages
 # make queue-peers  2,000 messages through the queues of mailsrvd, Postfix and chasquid
 # make walkthrough, make systemd-test   the main job with real clients; the unit under systemd
+# make screenshots   pictures of the status page, in dist/
 # make thunderbird-test   Thunderbird sets itself up (root; needs thunderbird, xvfb, xdotool, imagemagick)
 # make migrate-test   docs/migrate.md, done with Debian's chasquid and Dovecot
 # make manual-test   every command of docs/manual
