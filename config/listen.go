@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -102,7 +104,48 @@ func (s *Listen) check() Problems {
 		ps = append(ps, Problem{Key: "listen", Warning: true,
 			Text: "everything is switched off: the server only sends what is in the queue", Mend: "give at least one listener an address"})
 	}
+	return append(ps, s.open()...)
+}
+
+// open warns of listeners that ask nobody for a password and can be reached from
+// the Internet.
+func (s *Listen) open() Problems {
+	var ps Problems
+	for _, l := range []struct {
+		key, who  string
+		addresses []string
+	}{
+		{"lmtp", "delivers without any check", s.LMTP},
+		{"metrics", "reads the metrics", s.Metrics},
+		{"status", "sees who writes to whom", s.Status},
+	} {
+		for _, a := range l.addresses {
+			if public(a) {
+				ps = append(ps, Problem{Key: "listen." + l.key, Warning: true,
+					Text: fmt.Sprintf("%s may be reached from the Internet, and whoever connects %s", a, l.who),
+					Mend: `use a loopback address, as in "127.0.0.1` + a[strings.LastIndexByte(a, ':'):] + `", one of a private network, or a socket`})
+			}
+		}
+	}
 	return ps
+}
+
+// public reports whether an address to listen on may be reached from the Internet:
+// all addresses of the host, or one that is neither loopback nor private.
+func public(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false // a path
+	}
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case host == "":
+		return true
+	case err != nil:
+		return false // a name, of which we know nothing
+	}
+	ip = ip.Unmap()
+	return ip.IsUnspecified() || ip.IsGlobalUnicast() && !ip.IsPrivate()
 }
 
 // NeedTLS reports whether any listener is of no use without a certificate.
