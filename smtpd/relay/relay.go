@@ -110,7 +110,7 @@ func (r *Relay) byDomain(rcpts []message.Recipient) map[string][]int {
 	groups := make(map[string][]int)
 	for i, to := range rcpts {
 		domain := strings.ToLower(splitAddress(to.Address).domain)
-		if _, own := r.routeOf(domain); !own && r.o.Smarthost.Addr != "" {
+		if _, own := Nearest(r.o.Routes, domain); !own && r.o.Smarthost.Addr != "" {
 			domain = ""
 		}
 		groups[domain] = append(groups[domain], i)

@@ -66,19 +66,19 @@ func (s Smarthost) host() (hop, error) {
 	return h, err
 }
 
-// routeOf is the host that Options.Routes names for a domain, or for the nearest of
-// those above it.
-func (r *Relay) routeOf(domain string) (Smarthost, bool) {
-	if s, ok := r.o.Routes[domain]; ok || len(r.o.Routes) == 0 {
-		return s, ok
+// Nearest finds what a table has for a domain, or for ".name" of the nearest domain
+// above it, as Options.Routes is read.
+func Nearest[T any](of map[string]T, domain string) (v T, ok bool) {
+	if v, ok = of[domain]; ok || len(of) == 0 {
+		return v, ok
 	}
 	for {
 		i := strings.IndexByte(domain, '.')
 		if i < 0 {
-			return Smarthost{}, false
+			return v, false
 		}
-		if s, ok := r.o.Routes[domain[i:]]; ok {
-			return s, true
+		if v, ok = of[domain[i:]]; ok {
+			return v, true
 		}
 		domain = domain[i+1:]
 	}
@@ -87,7 +87,7 @@ func (r *Relay) routeOf(domain string) (Smarthost, bool) {
 // route gives the hosts for a domain in the order in which they are tried (RFC
 // 5321 section 5.1).
 func (r *Relay) route(ctx context.Context, domain string) ([]hop, *failure) {
-	via, own := r.routeOf(domain)
+	via, own := Nearest(r.o.Routes, domain)
 	if !own {
 		via = r.o.Smarthost
 	}

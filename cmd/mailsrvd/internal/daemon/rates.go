@@ -3,6 +3,7 @@ package daemon
 import (
 	"svc.plus/mailsrvd/config"
 	"svc.plus/mailsrvd/smtpd/queue"
+	"svc.plus/mailsrvd/smtpd/relay"
 )
 
 // destinationRate is a rate with the name of those that share it.
@@ -46,7 +47,10 @@ func (r rates) to(domain string) (name string, rate queue.Rate) {
 	if r.local[domain] {
 		return domain, queue.Rate{} // a mailbox of ours that is full, or the like
 	}
-	own := nearest(r.of, domain, r.all)
+	own, ok := relay.Nearest(r.of, domain)
+	if !ok {
+		own = r.all
+	}
 	if own.name == "" {
 		own.name = "domain " + domain
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
-	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -108,27 +107,14 @@ func ours(c *config.Config) relay.Policy {
 		}
 	}
 	return func(_ context.Context, domain string, _ relay.Host) (relay.Requirement, error) {
-		if nearest(own, domain, c.Relay.TLS) == string(relay.TLSRequired) {
+		tls, single := relay.Nearest(own, domain)
+		if !single {
+			tls = c.Relay.TLS
+		}
+		if tls == string(relay.TLSRequired) {
 			return relay.Requirement{Level: relay.Encrypted, ID: "relay.tls"}, nil
 		}
 		return relay.Requirement{}, nil
-	}
-}
-
-// nearest is the value for a domain, or for ".name" of the nearest above it.
-func nearest[T any](of map[string]T, domain string, otherwise T) T {
-	if v, ok := of[domain]; ok {
-		return v
-	}
-	for {
-		i := strings.IndexByte(domain, '.')
-		if i < 0 {
-			return otherwise
-		}
-		if v, ok := of[domain[i:]]; ok {
-			return v
-		}
-		domain = domain[i+1:]
 	}
 }
 
