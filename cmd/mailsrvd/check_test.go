@@ -313,3 +313,14 @@ func TestMaildirOfAnotherIsFound(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestPostmasterIsToldOnce, and not for each alias that leads there.
+func TestPostmasterIsToldOnce(t *testing.T) {
+	s := devSite(t)
+	edit(t, s.Config, `"alice"`, `"nobody-here"`)
+	edit(t, filepath.Join(s.Dir, "aliases"), "hostmaster: alice", "hostmaster: root\nroot: postmaster")
+	code, stdout, _ := runCommand(t, "", "check-config", "-c", s.Config)
+	if code != 2 || strings.Count(stdout, "error:") != 1 || !strings.Contains(stdout, "error: postmaster:") {
+		t.Errorf("exit %d: %s", code, stdout)
+	}
+}
