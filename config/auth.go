@@ -37,7 +37,7 @@ func (s *PAM) section() section {
 func (s *PasswdFile) section() section {
 	return section{name: "auth.passwd_file", doc: "With backend = \"passwd-file\".", keys: []key{
 		{name: "path", def: `"/etc/mailsrvd/passwd"`, value: file(&s.Path),
-			doc: "Dovecot's format: user:{SCHEME}hash:uid:gid:gecos:home:shell:extra, with the schemes PLAIN, SHA256-CRYPT, SHA512-CRYPT, BLF-CRYPT, ARGON2ID, SSHA256, SSHA512. With empty uid and gid the daemon's own identity stores the mail, and no privilege is needed. A changed file is read at once."},
+			doc: "Dovecot's format: user:{SCHEME}hash:uid:gid:gecos:home:shell:extra, with the schemes PLAIN, SHA256-CRYPT, SHA512-CRYPT, BLF-CRYPT, ARGON2ID, SSHA256, SSHA512; mkpasswd -m sha512crypt makes a hash. With empty uid and gid the daemon's own identity stores the mail, and no privilege is needed. A changed file is read at once."},
 	}}
 }
 
