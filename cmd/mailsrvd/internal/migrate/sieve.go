@@ -22,7 +22,7 @@ var sieveNumber = regexp.MustCompile(`^sieve_(before|after)([0-9]*)$`)
 
 // isSieve reports whether a setting is Pigeonhole's.
 func isSieve(name string) bool {
-	return name == "sieve" || strings.HasPrefix(name, "sieve_") || strings.HasPrefix(name, "imapsieve_")
+	return name == "sieve" || strings.HasPrefix(name, "sieve_") || strings.HasPrefix(name, "imapsieve_") || strings.HasPrefix(name, "managesieve_")
 }
 
 // sieve reads a setting of Pigeonhole: in plugin { } of Dovecot 2.3, or at the top
@@ -53,6 +53,12 @@ func (p *Plan) sieve(name, value, where string) {
 		p.set("sieve", "redirects", value, where)
 	case name == "sieve_extensions", name == "sieve_global_extensions":
 		p.sieveExtensions(where, value)
+	case name == "managesieve_sieve_capability": // found out by Dovecot itself
+		if unknown := unknownExtensions(value); len(unknown) > 0 {
+			p.note(where, "scripts cannot use %s; a user's script that does is among the todos", strings.Join(unknown, ", "))
+		}
+	case strings.HasPrefix(name, "managesieve_"):
+		p.note(where, "is not settable")
 	case strings.HasPrefix(name, "imapsieve_"), name == "sieve_plugins" && strings.Contains(value, "imapsieve"):
 		p.Todo(where, "let people or a cron job do what it does, such as teaching the spam filter", "scripts run when mail is delivered, not when it is moved or copied; was %s", value)
 	case name == "sieve_plugins", strings.HasPrefix(name, "sieve_pipe_"), strings.HasPrefix(name, "sieve_filter_"), strings.HasPrefix(name, "sieve_execute_"):
@@ -131,17 +137,22 @@ func (p *Plan) setScripts() {
 	}
 }
 
-// sieveExtensions reads "+name -name" or a whole list.
-func (p *Plan) sieveExtensions(where, value string) {
+// unknownExtensions are those of a list that we have not; "+name" and "-name" switch
+// one on or off.
+func unknownExtensions(list string) []string {
 	ours := sieve.Options{}.Extensions()
 	var unknown []string
-	for _, word := range strings.Fields(value) {
+	for _, word := range strings.Fields(list) {
 		name, off := strings.CutPrefix(word, "-")
 		if name = strings.TrimPrefix(name, "+"); !off && !slices.Contains(ours, name) {
 			unknown = append(unknown, name)
 		}
 	}
-	if len(unknown) > 0 {
+	return unknown
+}
+
+func (p *Plan) sieveExtensions(where, value string) {
+	if unknown := unknownExtensions(value); len(unknown) > 0 {
 		p.Todo(where, "look for scripts that need it: grep -l "+quote(unknown[0])+" /home/*/sieve/*", "scripts cannot use %s", strings.Join(unknown, ", "))
 		return
 	}
