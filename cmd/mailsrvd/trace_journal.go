@@ -44,8 +44,8 @@ func journalLines(ctx context.Context, id string) ([]observe.Record, error) {
 		maps.Copy(entries, more)
 	}
 	found := make([]observe.Record, 0, len(entries))
-	for _, e := range entries {
-		found = append(found, e.record())
+	for _, cursor := range slices.Sorted(maps.Keys(entries)) { // for those of one moment
+		found = append(found, entries[cursor].record())
 	}
 	slices.SortStableFunc(found, func(a, b observe.Record) int { return a.Time.Compare(b.Time) })
 	return found, nil
