@@ -246,7 +246,9 @@ func (p *Plan) chasquidAliases(path, domain string) error {
 		case !ok || name == "" || targets == "":
 			p.Todo(where, "mend it by hand", "is no alias: %q", line)
 		case strings.HasPrefix(targets, "|"):
-			p.Todo(where, "deliver to a user, and let the program read that mailbox by IMAP", "%s runs a program, which we never do", name)
+			program, _, _ := strings.Cut(strings.TrimSpace(targets[1:]), " ")
+			p.Todo(where, fmt.Sprintf("to go on with it, add pipe_programs = [%q] to [aliases], and take the # away before %s in aliases.%s", program, name, domain),
+				"%s runs a program, which must be allowed here, and then runs as nobody", name)
 			fmt.Fprintf(&b, "# %s: %s\n", name, targets)
 		default:
 			at++
