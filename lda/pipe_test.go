@@ -365,3 +365,39 @@ func TestRouteNamesPrograms(t *testing.T) {
 		}
 	}
 }
+
+func FuzzCommand(f *testing.F) {
+	for _, s := range []string{"/bin/x", `"/bin/x 'a b'"`, "/bin/x $A", `/bin/x "it's" ''`, "/bin/../x", "\x00", "'"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		command, err := commandText(s)
+		if err != nil {
+			return
+		}
+		words, err := commandWords(command)
+		if err != nil || len(words) == 0 || !filepath.IsAbs(words[0]) {
+			t.Errorf("%q: %q, %v", s, words, err)
+		}
+		for _, w := range words {
+			if strings.ContainsRune(w, 0) {
+				t.Errorf("%q has a NUL", w)
+			}
+		}
+		if err := (&Programs{Allowed: []string{"/bin/x"}}).mayRun(command); (err == nil) != (words[0] == "/bin/x") {
+			t.Errorf("%q: %v", words, err)
+		}
+	})
+}
+
+func FuzzProgramStatus(f *testing.F) {
+	f.Add(67, 0, "5.1.1 no such list\nmore")
+	f.Add(75, 0, "4.2.2")
+	f.Add(0, 9, "\xff\x00")
+	f.Fuzz(func(t *testing.T, exit, signal int, output string) {
+		err := programStatus("/bin/x", program.Outcome{Exit: exit, Signal: syscall.Signal(signal), Output: output})
+		if s := status.From(err); s != nil && (s.Code/100 != s.Enhanced[0] || strings.ContainsAny(s.Reply(), "\r\n\x00") || len(s.Reply()) > 500) {
+			t.Errorf("%q", s.Reply())
+		}
+	})
+}
