@@ -289,7 +289,7 @@ func (r *run) message(stdin io.Reader) (*message.Content, error) {
 func (r *run) direct(acct auth.Account) func(*message.Content) error {
 	return func(c *message.Content) error {
 		o := r.opts.Agent
-		o.Aliases = nil // and with them whom programs run as; ~/.forward's are his own
+		o.Aliases, o.Programs = nil, o.Programs.ofUser()
 		o.Sieve = r.withWayOut(o.Sieve, acct)
 		agent, err := New(o)
 		if err != nil {

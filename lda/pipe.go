@@ -30,11 +30,13 @@ func newRunner(p *Programs) (*runner, error) {
 	if p == nil || len(p.Allowed) == 0 {
 		return nil, nil
 	}
-	as, err := p.owner()
-	if err != nil {
-		return nil, err
+	r := &runner{Programs: *p, slots: make(chan struct{}, maxPrograms)}
+	if !p.onlyForward {
+		var err error
+		if r.as, err = p.owner(); err != nil {
+			return nil, err
+		}
 	}
-	r := &runner{Programs: *p, as: as, slots: make(chan struct{}, maxPrograms)}
 	if r.Time <= 0 {
 		r.Time = time.Minute
 	}

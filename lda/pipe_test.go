@@ -338,6 +338,30 @@ func TestForwardPipesMailIntoAProgramOfTheUser(t *testing.T) {
 	}
 }
 
+// TestCommandPipesAsTheUser: `mailsrvd lda` run by the user has no aliases, and does
+// not ask whom their programs run as.
+func TestCommandPipesAsTheUser(t *testing.T) {
+	script, dir := workshop(t)
+	for _, allowed := range []bool{true, false} {
+		b := newBench(t, maildir.Options{})
+		b.opts.Agent.Programs = &Programs{Allowed: []string{script}, User: "no-such-user-here", Forward: allowed}
+		b.opts.Agent.Sieve = &Sieve{NoScripts: true, Forward: true}
+		b.opts.Agent.Domains = []string{"example.org"}
+		writeAs(t, b.alice, ".forward", `"|`+script+` take"`)
+		os.Remove(filepath.Join(dir, "id"))
+		if code, text := b.run(testMail, "-a", "alice+x@example.org"); code != 0 {
+			t.Errorf("exit %d, %q", code, text)
+		}
+		id, err := os.ReadFile(filepath.Join(dir, "id"))
+		if (err == nil) != allowed || allowed && !strings.HasPrefix(string(id), "uid=20001 gid=20001") {
+			t.Errorf("%v: it ran as %s (%v)", allowed, id, err)
+		}
+		if got := mail(t, b.alice.Owner.Home); (len(got) == 0) != allowed {
+			t.Errorf("%v: kept %q", allowed, got)
+		}
+	}
+}
+
 // TestForwardOfAnAccountWithoutAnIdentity: the daemon's own rights are for no
 // program.
 func TestForwardOfAnAccountWithoutAnIdentity(t *testing.T) {

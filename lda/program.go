@@ -26,6 +26,18 @@ type Programs struct {
 	Time time.Duration
 	// Forward lets ~/.forward name them too; then they run as the user himself.
 	Forward bool
+
+	onlyForward bool // there are no aliases, so User does not matter
+}
+
+// ofUser is what counts for a command that knows no aliases: programs of ~/.forward.
+func (p *Programs) ofUser() *Programs {
+	if p == nil || !p.Forward {
+		return nil
+	}
+	q := *p
+	q.onlyForward = true
+	return &q
 }
 
 // maxPrograms bounds the programs that run at one time.
