@@ -43,6 +43,10 @@ func TestMailForLaterAndRates(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 
+	// And one to a mailbox here, in a second.
+	submitForLater(t, tr, "HOLDFOR=1", "alice@"+dev.Domain)
+	await(t, "the message is held for ever", func() bool { return tr.with(t, "alice", "Subject: later") == 1 })
+
 	// Three for the smarthost, which gets one a day.
 	for range 3 {
 		if err := tr.submit(t, "alice", "alice@"+dev.Domain, "friend@example.net"); err != nil {
