@@ -52,7 +52,7 @@ func TestADeadHostIsRememberedAcrossMessages(t *testing.T) {
 				at["192.0.2.1"] = newSink(t)
 				first(at["192.0.2.1"])
 			}
-			w := newWorld(t, at, quick, noPool)
+			w := newWorld(t, at, patient, noPool)
 			clock := &clock{now: time.Now()}
 			w.lame.now = clock.Now
 			send := func(want ...string) {

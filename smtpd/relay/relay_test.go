@@ -88,11 +88,12 @@ func TestMisbehaviour(t *testing.T) {
 					if step == "BDAT" {
 						s.caps = append(s.caps, "CHUNKING")
 					}
+					limits := quick
 					if step == "STARTTLS" || step == "handshake" {
-						s.tls = tlsConfig
+						s.tls, limits = tlsConfig, impatient
 					}
 					misbehave(s, step, d.do)
-					w := newWorld(t, map[string]*sink{"192.0.2.1": s}, quick)
+					w := newWorld(t, map[string]*sink{"192.0.2.1": s}, limits)
 					out := w.send(t, "bob@b.example")[0]
 					if step == "EHLO" && d.name == "5xx" { // HELO is next, and works
 						if out.Err != nil {
