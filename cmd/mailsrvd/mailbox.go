@@ -22,7 +22,8 @@ func (a *app) mailboxCommand() *cobra.Command {
 root, as the daemon's user, or as the user. A running server is not disturbed.
 reindex alone is work for the daemon.`,
 	}
-	c.AddCommand(a.mailboxListCommand(), a.mailboxStatusCommand(), a.mailboxCheckCommand(), a.mailboxReindexCommand())
+	c.AddCommand(a.mailboxListCommand(), a.mailboxStatusCommand(), a.mailboxCheckCommand(), a.mailboxReindexCommand(),
+		a.mailboxExportCommand(), a.mailboxImportCommand())
 	return c
 }
 
