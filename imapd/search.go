@@ -119,9 +119,12 @@ func (s *session) find(c *call, key predicate) ([]int, error) {
 
 // filter returns those of the indexes whose messages match, in their space.
 func (s *session) filter(c *call, key predicate, indexes []int) ([]int, error) {
-	h, err := s.textHits(key, s.view.at(indexes))
+	h, stale, err := s.textHits(key, s.view.at(indexes))
 	if err != nil {
 		return nil, err
+	}
+	if stale { // later: this search wants all processors now
+		defer s.view.box.ReindexSoon()
 	}
 	if key.within != nil {
 		if left := key.within(h); left.some {

@@ -45,23 +45,22 @@ type hits map[*message.Matcher]set
 // index does not cover them before it is brought up to date.
 const enoughUnindexed = 100
 
-// textHits asks the full-text index for the needles of a key.
-func (s *session) textHits(key predicate, uids []maildir.UID) (hits, error) {
+// textHits asks the full-text index for the needles of a key. stale says that it
+// lacks so many of the messages that it should be brought up to date.
+func (s *session) textHits(key predicate, uids []maildir.UID) (h hits, stale bool, err error) {
 	if len(key.needles) == 0 || !s.view.box.Caches() {
-		return nil, nil
+		return nil, false, nil
 	}
-	h := hits{}
+	h = hits{}
 	for _, needle := range key.needles {
 		maybe, unknown, err := s.view.box.Candidates(s.srv.ctx, needle, uids)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		if len(unknown) > enoughUnindexed {
-			s.view.box.ReindexSoon()
-		}
+		stale = stale || len(unknown) > enoughUnindexed
 		if len(unknown) < len(uids) {
 			h[needle] = set{true, maybe}.union(set{true, unknown})
 		}
 	}
-	return h, nil
+	return h, stale, nil
 }
