@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync"
 
 	"github.com/emersion/go-smtp"
 
@@ -24,9 +23,7 @@ type Server struct {
 	ctx    context.Context // of all work; ends when Shutdown loses patience
 	cancel context.CancelFunc
 
-	mu        sync.Mutex // guards the two below
-	listeners []*listen.Listener
-	stopped   bool
+	listeners listen.Group
 }
 
 // New returns a Server, or all that Options.Check finds wrong.
@@ -71,7 +68,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if !ok {
 		tracked = listen.New(l, listen.Options{Name: s.o.Mode.String(), Logger: s.o.Logger})
 	}
-	if !s.add(tracked) {
+	if !s.listeners.Add(tracked) {
 		tracked.Close()
 		return nil
 	}
@@ -86,33 +83,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-func (s *Server) add(l *listen.Listener) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopped {
-		return false
-	}
-	s.listeners = append(s.listeners, l)
-	return true
-}
-
 // Shutdown stops accepting, says 421 to clients that wait between messages and
 // lets running transactions end. When ctx ends first, the work is cancelled,
 // the connections are closed, and the error says how many there were.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.mu.Lock()
-	s.stopped = true
-	listeners := s.listeners
-	s.mu.Unlock()
 	stop := context.AfterFunc(ctx, s.cancel)
 	defer stop()
-	errs := make([]error, len(listeners))
-	var wg sync.WaitGroup
-	for i, l := range listeners {
-		wg.Go(func() { errs[i] = l.Drain(ctx) })
-	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
+	if err := s.listeners.Drain(ctx); err != nil {
 		return fmt.Errorf("shutting down %s: %w", s.o.Mode, err)
 	}
 	return nil

@@ -245,7 +245,7 @@ func TestTrapShutdownLetsATransactionEnd(t *testing.T) {
 	c := talk(t, h.dial(t), hello+"C: DATA\nS* 354\nC: Subject: x")
 	done := make(chan error, 1)
 	go func() { done <- h.Shutdown(context.Background()) }()
-	for !h.listeners[0].Conns()[0].Draining() {
+	for !h.listeners.Conns()[0].Draining() {
 		time.Sleep(time.Millisecond)
 	}
 	talk(t, c, "C: .\nS* 250\nS: 421 4.3.2 Service is shutting down\nEND")
@@ -268,7 +268,7 @@ func TestTrapShutdownDoesNotLetAPipelineGoOn(t *testing.T) {
 	<-inside
 	done := make(chan error, 1)
 	go func() { done <- h.Shutdown(context.Background()) }()
-	for !h.listeners[0].Conns()[0].Draining() {
+	for !h.listeners.Conns()[0].Draining() {
 		time.Sleep(time.Millisecond)
 	}
 	close(goOn)

@@ -126,10 +126,10 @@ type Server struct {
 	ctx    context.Context // of all work; ends when Shutdown loses patience
 	cancel context.CancelFunc
 
-	mu        sync.Mutex // guards what follows
-	stopped   bool
-	listeners []*listen.Listener
-	users     map[string]*user // those who are logged in, by account name
+	listeners listen.Group
+
+	mu    sync.Mutex       // guards what follows
+	users map[string]*user // those who are logged in, by account name
 
 	done sync.WaitGroup // sessions
 }
@@ -179,7 +179,7 @@ func (srv *Server) Serve(ctx context.Context, ln net.Listener) error {
 		tracked = listen.New(ln, listen.Options{Name: "managesieve", Logger: srv.log})
 	}
 	defer tracked.Close()
-	if !srv.add(tracked) {
+	if !srv.listeners.Add(tracked) {
 		return nil
 	}
 	defer context.AfterFunc(ctx, func() { tracked.Close() })()
@@ -197,35 +197,16 @@ func (srv *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 }
 
-func (srv *Server) add(ln *listen.Listener) bool {
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	if srv.stopped {
-		return false
-	}
-	srv.listeners = append(srv.listeners, ln)
-	return true
-}
-
 // Shutdown stops accepting, says goodbye to idle clients at once and to busy ones
 // after their command, and waits for them. When ctx ends first, the rest are cut
 // off, and the error says how many there were.
 func (srv *Server) Shutdown(ctx context.Context) error {
-	srv.mu.Lock()
-	srv.stopped = true
-	listeners := srv.listeners
-	srv.mu.Unlock()
 	stop := context.AfterFunc(ctx, srv.cancel)
 	defer stop()
-	errs := make([]error, len(listeners))
-	var wg sync.WaitGroup
-	for i, l := range listeners {
-		wg.Go(func() { errs[i] = l.Drain(ctx) })
-	}
-	wg.Wait()
+	err := srv.listeners.Drain(ctx)
 	srv.done.Wait()
 	srv.cancel()
-	if err := errors.Join(errs...); err != nil {
+	if err != nil {
 		return fmt.Errorf("shutting down ManageSieve: %w", err)
 	}
 	return nil
