@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
 
 	"svc.plus/mailsrvd/internal/asuser"
@@ -36,7 +35,7 @@ const (
 // notifier follows the folders that have watchers.
 type notifier struct {
 	all     *Stores
-	inotify *fsnotify.Watcher // nil: everything is polled
+	inotify *inotify // nil: everything is polled
 	done    sync.WaitGroup
 
 	mu     sync.Mutex // guards what follows
@@ -73,12 +72,12 @@ func newNotifier(s *Stores) *notifier {
 		waiting: map[*Mailbox]struct{}{},
 	}
 	if !s.opt.NoInotify {
-		w, err := fsnotify.NewBufferedWatcher(1024)
+		w, err := newInotify()
 		if err != nil {
 			s.log.Warn("no inotify: looking for changes of other programs by the clock", "every", s.opt.PollEvery, "err", err)
 		} else {
 			n.inotify = w
-			n.done.Go(n.listen)
+			n.done.Go(func() { w.listen(n.event, n.lost) })
 		}
 	}
 	n.done.Go(n.poll)
@@ -89,7 +88,7 @@ func newNotifier(s *Stores) *notifier {
 func (n *notifier) close() error {
 	var err error
 	if n.inotify != nil {
-		err = n.inotify.Close()
+		err = n.inotify.close()
 	}
 	n.done.Wait()
 	return err
@@ -207,7 +206,7 @@ func (n *notifier) addWatches(m *Mailbox, dirs [2]string) bool {
 			if remote(dir) {
 				return errRemote
 			}
-			if err := n.inotify.Add(dir); err != nil {
+			if err := n.inotify.add(dir); err != nil {
 				return err
 			}
 		}
@@ -250,7 +249,7 @@ func (n *notifier) removeWatches(m *Mailbox) {
 	}
 	n.mu.Unlock()
 	for _, dir := range dirs {
-		_ = n.inotify.Remove(dir) // it may be gone with its directory
+		n.inotify.remove(dir)
 	}
 }
 
@@ -283,49 +282,32 @@ func (n *notifier) rewatch(m *Mailbox) {
 	}
 }
 
-// listen takes the kernel's events until the instance is closed.
-func (n *notifier) listen() {
-	for {
-		select {
-		case ev, ok := <-n.inotify.Events:
-			if !ok {
-				return
-			}
-			n.event(ev)
-		case err, ok := <-n.inotify.Errors:
-			if !ok {
-				return
-			}
-			n.all.log.Warn("inotify lost events: reading all watched mailboxes", "err", err)
-			n.mu.Lock()
-			watched := make([]*Mailbox, 0, len(n.paths))
-			for m := range n.paths {
-				watched = append(watched, m)
-			}
-			n.mu.Unlock()
-			for _, m := range watched {
-				m.force.Store(true)
-				n.note(m, func(f *folderNews) { f.all = true })
-			}
-		}
+// lost makes all watched folders be read.
+func (n *notifier) lost(err error) {
+	n.all.log.Warn("inotify lost events: reading all watched mailboxes", "err", err)
+	n.mu.Lock()
+	watched := make([]*Mailbox, 0, len(n.paths))
+	for m := range n.paths {
+		watched = append(watched, m)
+	}
+	n.mu.Unlock()
+	for _, m := range watched {
+		m.force.Store(true)
+		n.note(m, func(f *folderNews) { f.all = true })
 	}
 }
 
-// event notes what one event names.
-func (n *notifier) event(ev fsnotify.Event) {
-	if ev.Op&(fsnotify.Create|fsnotify.Remove|fsnotify.Rename) == 0 {
-		return
-	}
+// event notes that a name has come or gone, or, without one, that the directory has.
+func (n *notifier) event(dir, name string, there bool) {
 	n.mu.Lock()
-	point, isFile := n.points[path.Dir(ev.Name)]
-	self, isDir := n.points[ev.Name]
+	point, ok := n.points[dir]
 	n.mu.Unlock()
 	switch {
-	case isDir:
-		n.note(self.m, func(f *folderNews) { f.all = true })
-	case isFile:
-		file, there := namedFile{point.in, path.Base(ev.Name)}, ev.Op&fsnotify.Create != 0
-		n.note(point.m, func(f *folderNews) { f.names[file] = there })
+	case !ok: // not any more
+	case name == "":
+		n.note(point.m, func(f *folderNews) { f.all = true })
+	default:
+		n.note(point.m, func(f *folderNews) { f.names[namedFile{point.in, name}] = there })
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"svc.plus/mailsrvd/internal/asuser"
@@ -115,7 +114,7 @@ func TestLostEventsMakeEverythingBeRead(t *testing.T) {
 	if err != nil || !n.addWatches(m, m.messageDirs()) {
 		t.Fatal("cannot watch again", err)
 	}
-	n.inotify.Errors <- fsnotify.ErrEventOverflow
+	n.lost(errOverflow)
 	await(t, w, Arrived)
 }
 
