@@ -137,10 +137,13 @@ func (n *inotify) listen(event func(dir, name string, there bool), lost func(err
 	}
 }
 
-// close ends the instance and listen.
+// close ends the instance and listen; once more does nothing.
 func (n *inotify) close() error {
 	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return nil
+	}
 	n.closed = true
-	n.mu.Unlock()
 	return n.file.Close()
 }

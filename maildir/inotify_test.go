@@ -69,7 +69,7 @@ func TestInotify(t *testing.T) {
 	if err := n.add(file); err == nil {
 		t.Error("a file is watched")
 	}
-	do(n.close())
+	do(n.close(), n.close())
 	<-ended
 	if err := n.add(dir); !errors.Is(err, os.ErrClosed) {
 		t.Error(err)
